@@ -1,0 +1,30 @@
+//! Builds the kernel programs and puts the object where `datapath::load` includes it. A build script,
+//! because cargo has no stable artifact dependencies yet (rust-lang/cargo#9096). Needs bpf-linker and the
+//! rust-src component: `cargo xtask` sees to both, and leaves bpf-linker in `target/tools/bin`.
+#![expect(unsafe_code, reason = "setting environment variables is unsafe where there are threads; here is one")]
+
+use std::env;
+use std::path::Path;
+
+/// The toolchain that builds everything else, too: see `rust-toolchain.toml`.
+const TOOLCHAIN: &str = "1.95.0";
+
+fn main() -> anyhow::Result<()> {
+    println!("cargo:rerun-if-changed=../isolator-common/src");
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/bin");
+    let mut path = tools.into_os_string();
+    if let Some(inherited) = env::var_os("PATH") {
+        path.push(":");
+        path.push(inherited);
+    }
+    // SAFETY: the build script has one thread.
+    unsafe {
+        env::set_var("PATH", path);
+        // Allows `-Z build-std` on a stable compiler, for the eBPF crate alone.
+        env::set_var("RUSTC_BOOTSTRAP", "1");
+    }
+    aya_build::build_ebpf(
+        [aya_build::Package { name: "isolator-ebpf", root_dir: "../isolator-ebpf", ..Default::default() }],
+        aya_build::Toolchain::Custom(TOOLCHAIN),
+    )
+}

@@ -1,0 +1,99 @@
+//! What policy compiles to for one node, before any number is dealt out: groups, rows, endpoints. A value;
+//! equal input gives an equal value. Not here: map indexes, interface numbers.
+
+use crate::meaning::why::By;
+use crate::model::{PodKey, Problem};
+use isolator_common::addr::{Addr, Prefix};
+use std::collections::BTreeMap;
+
+/// Index of a peer group in one [`Compiled`]: all addresses that every row treats alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupIndex(pub u32);
+
+/// Index of a row in [`Compiled::rows`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowIndex(pub u32);
+
+/// Index of a reason in [`Compiled::reasons`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReasonIndex(pub u32);
+
+/// Everything that one node enforces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compiled {
+    /// Number of peer groups.
+    pub groups: u32,
+    /// Exact addresses: pods and nodes of the whole cluster.
+    pub addresses: BTreeMap<Addr, Behind>,
+    /// Prefixes; always with all of IPv4 and all of IPv6.
+    pub prefixes: BTreeMap<Prefix, Behind>,
+    /// Distinct rows. Each has one cell per group.
+    pub rows: Vec<Vec<CellSpec>>,
+    /// Row per direction of an interface whose pod is not known yet: only the local host may talk.
+    pub startup: [Option<RowIndex>; 2],
+    /// Local endpoints.
+    pub endpoints: BTreeMap<PodKey, EndpointSpec>,
+    /// Distinct reasons that cells speak of.
+    pub reasons: Vec<By>,
+    /// Labels behind identity numbers, for people.
+    pub identities: BTreeMap<u32, String>,
+    /// What is not as written.
+    pub problems: Vec<Problem>,
+}
+
+/// What is behind an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Behind {
+    /// Identity number, for people.
+    pub identity: u32,
+    /// Peer group, for enforcement.
+    pub group: GroupIndex,
+}
+
+/// One local endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSpec {
+    /// Identity number.
+    pub identity: u32,
+    /// Tenant number, 0 for none: a hash of the tenant's name.
+    pub tenant: u32,
+    /// Its addresses: IPv4 (mapped) and IPv6.
+    pub addrs: [Option<Addr>; 2],
+    /// Row by direction.
+    pub rows: [RowIndex; 2],
+    /// By direction: most packets need a connection entry, so that is looked up first.
+    pub connection_first: [bool; 2],
+}
+
+/// A cell of a row.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CellSpec {
+    /// One verdict for every protocol and port.
+    All(VerdictSpec),
+    /// Verdicts by port: (first `port_key`, verdict), sorted by it, the first at 0, neighbours different.
+    ByPort(Vec<(u32, VerdictSpec)>),
+}
+
+/// A verdict and its reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VerdictSpec {
+    /// What happens.
+    pub effect: Effect,
+    /// Why.
+    pub reason: ReasonIndex,
+}
+
+/// What a verdict does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Effect {
+    /// A rule denies.
+    Deny,
+    /// Isolated, and nothing allows.
+    DefaultDeny,
+    /// Different tenants.
+    Tenancy,
+    /// Allowed, and the opposite direction allows this group everything.
+    Allow,
+    /// Allowed; replies need an entry.
+    AllowTracked,
+}

@@ -1,0 +1,16 @@
+//! The agent: everything with effects, around the pure core in `isolator-policy`.
+//!
+//! ```text
+//!  manifest folder ─► source ─► Change ─► controller ─► (index, compile, layout, diff) ─► datapath ─► BPF maps
+//!                                             │                                                          │
+//!  cli ◄── pinned maps, status file ◄─────────┴──────────────── flows ◄── ring buffer ◄── programs ◄─────┘
+//! ```
+//!
+//! Kubernetes types stay in `source`, aya in `datapath` (and the ring reader in `flows`), clap in `cli`.
+//! Not here: what a policy means.
+
+pub mod cli;
+pub mod datapath;
+pub mod flows;
+pub mod lab;
+pub mod source;

@@ -1,0 +1,3 @@
+//! Starts the command line. Nothing else.
+
+fn main() {}

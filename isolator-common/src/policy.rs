@@ -1,0 +1,197 @@
+//! The compiled form of policy and the function that reads it. A *row* is a run of cells, one per peer
+//! group; a cell is a verdict word; a word either decides or points at a *port set*, a sorted run of
+//! intervals that covers every protocol and port. Precedence was resolved when the row was compiled.
+//! Not here: what the policies say. See the crate `isolator-policy`.
+
+use crate::tables::Tables;
+
+/// A direction as the endpoint sees it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum Direction {
+    /// The endpoint sends: program `from_pod`.
+    Egress = 0,
+    /// The endpoint receives: program `to_pod`.
+    Ingress = 1,
+}
+
+impl Direction {
+    /// Both directions, in the order of their numbers.
+    pub const BOTH: [Direction; 2] = [Direction::Egress, Direction::Ingress];
+
+    /// The other direction.
+    #[inline(always)]
+    #[must_use]
+    pub const fn opposite(self) -> Direction {
+        match self {
+            Direction::Egress => Direction::Ingress,
+            Direction::Ingress => Direction::Egress,
+        }
+    }
+
+    /// Index into per-direction arrays.
+    #[inline(always)]
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// `egress` or `ingress`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Direction::Egress => "egress",
+            Direction::Ingress => "ingress",
+        }
+    }
+}
+
+/// What a [`Word`] says. The numbers are part of the ABI; 0 is what an empty map holds and denies.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum Kind {
+    /// Nothing was written here: deny.
+    Empty = 0,
+    /// A rule denies; the number names it.
+    Deny = 1,
+    /// The endpoint is isolated and nothing allows; the number names why.
+    DefaultDeny = 2,
+    /// Different tenants; the number names the guard.
+    Tenancy = 3,
+    /// Allowed, and the opposite direction allows this peer everything: replies need no entry.
+    Allow = 4,
+    /// Allowed; replies need a connection entry.
+    AllowTracked = 5,
+    /// The number is the index of a port set's header in the interval table.
+    Ports = 6,
+    /// Handed to a local proxy whose number follows. Denied until something produces it.
+    Redirect = 7,
+}
+
+/// A verdict in 32 bits: kind in the upper three, a number (rule or port set) in the lower 29.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Word(pub u32);
+
+/// Largest number a [`Word`] carries.
+pub const MAX_NUMBER: u32 = (1 << 29) - 1;
+
+impl Word {
+    /// Packs a kind and a number; the number is cut to 29 bits (see [`MAX_NUMBER`]).
+    #[must_use]
+    pub const fn new(kind: Kind, number: u32) -> Self {
+        Word(((kind as u32) << 29) | (number & MAX_NUMBER))
+    }
+
+    /// The kind.
+    #[inline(always)]
+    #[must_use]
+    pub const fn kind(self) -> Kind {
+        match self.0 >> 29 {
+            1 => Kind::Deny,
+            2 => Kind::DefaultDeny,
+            3 => Kind::Tenancy,
+            4 => Kind::Allow,
+            5 => Kind::AllowTracked,
+            6 => Kind::Ports,
+            7 => Kind::Redirect,
+            _ => Kind::Empty,
+        }
+    }
+
+    /// Rule number, or index of a port set.
+    #[inline(always)]
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0 & MAX_NUMBER
+    }
+
+    /// Whether the word lets packets pass by itself.
+    #[inline(always)]
+    #[must_use]
+    pub const fn allows(self) -> bool {
+        matches!(self.kind(), Kind::Allow | Kind::AllowTracked)
+    }
+}
+
+/// Where a protocol and port lie in the order of a port set: protocol in bits 16..24, port (or ICMP
+/// type, or 0 for protocols without either) in the low 16, host byte order.
+#[inline(always)]
+#[must_use]
+pub const fn port_key(protocol: u8, port: u16) -> u32 {
+    ((protocol as u32) << 16) | port as u32
+}
+
+/// One entry of a port set: the word that holds from `start` up to the next entry's start. In the
+/// table it is `start << 32 | word`. The entry before the first is the header: its low half is the
+/// number of entries. The first entry of every set starts at 0, so a set covers the whole space.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Interval {
+    /// First [`port_key`] that the word holds for.
+    pub start: u32,
+    /// The verdict; never of kind [`Kind::Ports`].
+    pub word: Word,
+}
+
+impl Interval {
+    /// As it stands in the map, host byte order.
+    #[must_use]
+    pub const fn pack(self) -> u64 {
+        ((self.start as u64) << 32) | self.word.0 as u64
+    }
+
+    /// The inverse of [`Interval::pack`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn unpack(raw: u64) -> Self {
+        Interval { start: (raw >> 32) as u32, word: Word(raw as u32) }
+    }
+}
+
+/// Longest port set, in intervals. A power of two: the search below takes [`SEARCH_STEPS`] steps.
+pub const MAX_INTERVALS: u32 = 1 << SEARCH_STEPS;
+/// Steps of the binary search, a constant so that the verifier sees an end.
+pub const SEARCH_STEPS: u32 = 12;
+
+/// The verdict word for one peer group and port in one row. `row` is (index of the first cell, number
+/// of cells). Never returns [`Kind::Ports`]; what is missing comes back as [`Kind::Empty`], which denies.
+#[inline(always)]
+pub fn decide<T: Tables>(tables: &T, row: (u32, u32), group: u32, key: u32) -> Word {
+    let (base, len) = row;
+    if group >= len {
+        return Word::default();
+    }
+    match tables.cell(base.wrapping_add(group)) {
+        Some(word) if word.kind() as u8 == Kind::Ports as u8 => search(tables, word.number(), key),
+        Some(word) => word,
+        None => Word::default(),
+    }
+}
+
+/// The last interval of the set that starts at or below `key`.
+#[inline(always)]
+fn search<T: Tables>(tables: &T, header: u32, key: u32) -> Word {
+    let Some(len) = tables.interval(header) else { return Word::default() };
+    let mut size = len as u32;
+    let mut found = header.wrapping_add(1);
+    let mut step = 0;
+    while step <= SEARCH_STEPS {
+        if size <= 1 {
+            break;
+        }
+        let half = size / 2;
+        match tables.interval(found.wrapping_add(half)) {
+            Some(raw) => {
+                if Interval::unpack(raw).start <= key {
+                    found = found.wrapping_add(half);
+                }
+            }
+            None => return Word::default(),
+        }
+        size -= half;
+        step += 1;
+    }
+    match tables.interval(found) {
+        Some(raw) => Interval::unpack(raw).word,
+        None => Word::default(),
+    }
+}

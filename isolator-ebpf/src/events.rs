@@ -1,0 +1,100 @@
+//! Events and counters: rate limit before the ring, no wake-up below a fill mark, losses counted.
+//! Not here: what is worth an event; `judge` says so.
+#![expect(unsafe_code, reason = "map values are shared with other CPUs and reached by raw pointers")]
+
+use crate::maps::{COUNTERS, EVENT_RATE, EVENTS, LOST, SEEN, Window};
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
+use isolator_common::endpoint::Endpoint;
+use isolator_common::event::Event;
+use isolator_common::policy::Direction;
+use isolator_common::reason::Reason;
+use isolator_common::tables::{capacity, counter_index};
+
+/// Query the ring for bytes not yet read (`include/uapi/linux/bpf.h`, BPF_RB_AVAIL_DATA).
+const AVAILABLE: u64 = 0;
+/// `BPF_RB_NO_WAKEUP` and `BPF_RB_FORCE_WAKEUP` of the same header.
+const NO_WAKEUP: u64 = 1;
+const FORCE_WAKEUP: u64 = 2;
+/// Bytes in the ring that are worth waking the reader for; it polls on a timer anyway.
+const FILL_MARK: u64 = (capacity::EVENTS / 4) as u64;
+/// Index into LOST: over the tenant's rate.
+const OVER_RATE: u32 = 0;
+/// Index into LOST: the ring was full.
+const RING_FULL: u32 = 1;
+/// Flows without an entry are reported again after this many seconds of silence.
+const FORGET_AFTER: u32 = 60;
+
+/// Coarse time: 0.3 ns, where `bpf_ktime_get_ns` takes 24.
+#[inline(always)]
+pub(crate) fn now() -> u32 {
+    // SAFETY: the helper takes no arguments and has no preconditions.
+    unsafe { bpf_jiffies64() as u32 }
+}
+
+/// Counts one packet.
+#[inline(always)]
+pub(crate) fn count(endpoint: &Endpoint, direction: Direction, reason: Reason, bytes: u32) {
+    if let Some(count) = COUNTERS.get_ptr_mut(counter_index(endpoint.slot, direction, reason as u8)) {
+        // SAFETY: the map's values belong to this CPU, and programs do not preempt each other here.
+        unsafe {
+            (*count).packets += 1;
+            (*count).bytes += u64::from(bytes);
+        }
+    }
+}
+
+/// Whether a flow was not reported within [`FORGET_AFTER`]; marks it. Two flows that share a place
+/// report each other again and again, which the rate limit bounds.
+#[inline(always)]
+pub(crate) fn first_seen(tag: u32, ticks_per_second: u32) -> bool {
+    let Some(mark) = SEEN.get_ptr_mut(tag & (capacity::SEEN - 1)) else { return false };
+    let now = now();
+    // SAFETY: as in `count`.
+    unsafe {
+        if (*mark).tag == tag && now.wrapping_sub((*mark).seen) < ticks_per_second * FORGET_AFTER {
+            return false;
+        }
+        (*mark).tag = tag;
+        (*mark).seen = now;
+    }
+    true
+}
+
+/// Whether the tenant may cause one more event in this second on this CPU.
+#[inline(always)]
+fn within_rate(tenant: u32, now: u32, ticks_per_second: u32, limit: u32) -> bool {
+    if let Some(window) = EVENT_RATE.get_ptr_mut(tenant) {
+        // SAFETY: as in `count`.
+        unsafe {
+            if now.wrapping_sub((*window).start) >= ticks_per_second {
+                (*window).start = now;
+                (*window).count = 0;
+            }
+            (*window).count += 1;
+            return (*window).count <= limit;
+        }
+    }
+    // A full map only means that this tenant starts a new window at its next event.
+    EVENT_RATE.insert(tenant, Window { start: now, count: 1 }, 0).is_ok() || limit > 0
+}
+
+fn lost(why: u32) {
+    if let Some(count) = LOST.get_ptr_mut(why) {
+        // SAFETY: as in `count`.
+        unsafe { *count += 1 };
+    }
+}
+
+/// Puts an event into the ring, or counts its loss.
+#[inline(always)]
+pub(crate) fn emit(endpoint: &Endpoint, event: &Event, ticks_per_second: u32, limit: u32) {
+    if !within_rate(endpoint.tenant, now(), ticks_per_second, limit) {
+        return lost(OVER_RATE);
+    }
+    // SAFETY: the helper takes no arguments and has no preconditions.
+    let event = Event { time: unsafe { bpf_ktime_get_ns() }, ..*event };
+    let flags = if EVENTS.query(AVAILABLE) < FILL_MARK { NO_WAKEUP } else { FORCE_WAKEUP };
+    if EVENTS.output::<Event>(&event, flags).is_err() {
+        lost(RING_FULL);
+    }
+}

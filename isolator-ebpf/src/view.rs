@@ -1,0 +1,153 @@
+//! The BPF maps as `judge` sees them. One line per question; no decisions.
+#![expect(unsafe_code, reason = "values of hash maps are shared with the agent and reached by raw pointers")]
+
+use crate::maps::{
+    BLOCK_PEERS, BLOCKS4, BLOCKS6, CELLS, ENDPOINTS, ENDPOINTS_WIDE, ESTABLISHED4, ESTABLISHED6, FRAGMENTS, HALF_OPEN4,
+    HALF_OPEN6, HOSTS, INTERVALS, PREFIXES, STATE,
+};
+use crate::events;
+use aya_ebpf::maps::lpm_trie::Key;
+use isolator_common::addr::Addr;
+use isolator_common::conntrack::{Connection, ConnectionKey, FragmentKey, Ports, Table};
+use isolator_common::endpoint::{Endpoint, Peer, State};
+use isolator_common::event::Event;
+use isolator_common::policy::{Direction, Word};
+use isolator_common::reason::Reason;
+use isolator_common::tables::{Slot, Tables, capacity};
+
+/// All maps of this node.
+pub(crate) struct Maps;
+
+/// A connection entry in its map.
+pub(crate) struct Entry(*mut Connection);
+
+impl Slot for Entry {
+    #[inline(always)]
+    fn get(&self) -> Connection {
+        // SAFETY: the pointer came from a look-up in this run of the program; entries stay readable
+        // until it ends. Another CPU may write: every field may be a little stale.
+        unsafe { *self.0 }
+    }
+
+    #[inline(always)]
+    fn set(&self, connection: Connection) {
+        // SAFETY: as in `get`.
+        unsafe { *self.0 = connection };
+    }
+}
+
+impl Tables for Maps {
+    type Slot = Entry;
+
+    #[inline(always)]
+    fn state(&self) -> State {
+        STATE.get(0).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn endpoint(&self, ifindex: u32) -> Option<&Endpoint> {
+        match ENDPOINTS.get(ifindex & (capacity::ENDPOINTS - 1)) {
+            Some(endpoint) if endpoint.ifindex == ifindex => Some(endpoint),
+            // SAFETY: the agent replaces entries whole, and a removed one stays readable in this run.
+            _ => unsafe { ENDPOINTS_WIDE.get(&ifindex) },
+        }
+    }
+
+    #[inline(always)]
+    fn block(&self, addr: &Addr) -> Option<u32> {
+        // SAFETY: the values are single words.
+        unsafe {
+            if addr.is_v4() { BLOCKS4.get(&(addr.low32() >> 8)).copied() } else { BLOCKS6.get(&addr.block()).copied() }
+        }
+    }
+
+    #[inline(always)]
+    fn in_block(&self, index: u32) -> Option<Peer> {
+        BLOCK_PEERS.get(index).copied()
+    }
+
+    #[inline(always)]
+    fn host(&self, addr: &Addr) -> Option<Peer> {
+        // SAFETY: the agent writes the half of the other generation only.
+        unsafe { HOSTS.get(addr).copied() }
+    }
+
+    #[inline(always)]
+    fn prefix(&self, addr: &Addr) -> Option<Peer> {
+        PREFIXES.get(Key::new(128, *addr)).copied()
+    }
+
+    #[inline(always)]
+    fn cell(&self, index: u32) -> Option<Word> {
+        CELLS.get(index).map(|word| Word(*word))
+    }
+
+    #[inline(always)]
+    fn interval(&self, index: u32) -> Option<u64> {
+        INTERVALS.get(index).copied()
+    }
+
+    #[inline(always)]
+    fn connection(&self, table: Table, key: &ConnectionKey) -> Option<Entry> {
+        match (table, key.remote.is_v4()) {
+            (Table::Established, true) => ESTABLISHED4.get_ptr_mut(&key.key4()),
+            (Table::Established, false) => ESTABLISHED6.get_ptr_mut(&key.key6()),
+            (Table::HalfOpen, true) => HALF_OPEN4.get_ptr_mut(&key.key4()),
+            (Table::HalfOpen, false) => HALF_OPEN6.get_ptr_mut(&key.key6()),
+        }
+        .map(Entry)
+    }
+
+    #[inline(always)]
+    fn remember(&self, table: Table, key: &ConnectionKey, connection: Connection) -> bool {
+        match (table, key.remote.is_v4()) {
+            (Table::Established, true) => ESTABLISHED4.insert(&key.key4(), &connection, 0),
+            (Table::Established, false) => ESTABLISHED6.insert(&key.key6(), &connection, 0),
+            (Table::HalfOpen, true) => HALF_OPEN4.insert(&key.key4(), &connection, 0),
+            (Table::HalfOpen, false) => HALF_OPEN6.insert(&key.key6(), &connection, 0),
+        }
+        .is_ok()
+    }
+
+    #[inline(always)]
+    fn forget(&self, table: Table, key: &ConnectionKey) {
+        let _absent_is_fine = match (table, key.remote.is_v4()) {
+            (Table::Established, true) => ESTABLISHED4.remove(&key.key4()),
+            (Table::Established, false) => ESTABLISHED6.remove(&key.key6()),
+            (Table::HalfOpen, true) => HALF_OPEN4.remove(&key.key4()),
+            (Table::HalfOpen, false) => HALF_OPEN6.remove(&key.key6()),
+        };
+    }
+
+    #[inline(always)]
+    fn fragment(&self, key: &FragmentKey) -> Option<Ports> {
+        // SAFETY: entries are written once, whole.
+        unsafe { FRAGMENTS.get(key).copied() }
+    }
+
+    #[inline(always)]
+    fn remember_fragment(&self, key: &FragmentKey, ports: Ports) -> bool {
+        FRAGMENTS.insert(key, &ports, 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn now(&self) -> u32 {
+        events::now()
+    }
+
+    #[inline(always)]
+    fn count(&self, endpoint: &Endpoint, direction: Direction, reason: Reason, bytes: u32) {
+        events::count(endpoint, direction, reason, bytes);
+    }
+
+    #[inline(always)]
+    fn first_seen(&self, tag: u32) -> bool {
+        events::first_seen(tag, self.state().ticks_per_second)
+    }
+
+    #[inline(always)]
+    fn emit(&self, endpoint: &Endpoint, event: &Event) {
+        let state = self.state();
+        events::emit(endpoint, event, state.ticks_per_second, state.events_per_second);
+    }
+}
