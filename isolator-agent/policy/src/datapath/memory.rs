@@ -1,1 +1,201 @@
-//! (being written)
+//! The maps in memory: an [`Image`] and what the programs write. With it the code that runs in the kernel
+//! judges packets without one: the engine `compiled`, and the other side of the comparison with the loaded
+//! programs. Not here: the agent's writes (`diff`), evictions, the limit on events.
+
+use super::image::Image;
+use super::lpm::longest;
+use isolator_common::addr::{Addr, Prefix};
+use isolator_common::conntrack::{Connection, ConnectionKey, FragmentKey, Ports, Table};
+use isolator_common::endpoint::{Endpoint, Peer, State};
+use isolator_common::event::Event;
+use isolator_common::judge::{Arrival, Outcome, Scratch, judge};
+use isolator_common::policy::{Direction, Word};
+use isolator_common::reason::Reason;
+use isolator_common::tables::{Slot, Tables};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+/// The entry of a connection. It stays valid when the table forgets it, as in the kernel.
+#[derive(Clone, Debug)]
+pub struct Entry(Rc<Cell<Connection>>);
+
+impl Slot for Entry {
+    fn get(&self) -> Connection {
+        self.0.get()
+    }
+
+    fn set(&self, connection: Connection) {
+        self.0.set(connection);
+    }
+}
+
+/// Packets and bytes, as COUNTERS keeps them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, from the Ethernet header on.
+    pub bytes: u64,
+}
+
+/// All maps of one node.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// What the agent writes. May be changed between packets.
+    pub image: Image,
+    established: RefCell<BTreeMap<ConnectionKey, Entry>>,
+    half_open: RefCell<BTreeMap<ConnectionKey, Entry>>,
+    fragments: RefCell<BTreeMap<FragmentKey, Ports>>,
+    counters: RefCell<BTreeMap<(u32, Direction, Reason), Count>>,
+    seen: RefCell<BTreeSet<u32>>,
+    events: RefCell<Vec<Event>>,
+    now: Cell<u32>,
+    full: Cell<bool>,
+}
+
+impl Memory {
+    /// Maps with these contents, no connections, at time 0.
+    #[must_use]
+    pub fn new(image: Image) -> Self {
+        Memory { image, ..Memory::default() }
+    }
+
+    /// Sets the clock, in ticks.
+    pub fn set_now(&self, ticks: u32) {
+        self.now.set(ticks);
+    }
+
+    /// Whether the tables of connections and fragments refuse new entries from now on.
+    pub fn set_full(&self, full: bool) {
+        self.full.set(full);
+    }
+
+    /// Everything that the programs wrote is gone; the image and the clock stay.
+    pub fn forget_all(&self) {
+        self.established.borrow_mut().clear();
+        self.half_open.borrow_mut().clear();
+        self.fragments.borrow_mut().clear();
+        self.counters.borrow_mut().clear();
+        self.seen.borrow_mut().clear();
+        self.events.borrow_mut().clear();
+    }
+
+    /// Contents of a connection table, by key.
+    #[must_use]
+    pub fn connections(&self, table: Table) -> Vec<(ConnectionKey, Connection)> {
+        self.table(table).borrow().iter().map(|(key, entry)| (*key, entry.get())).collect()
+    }
+
+    /// Packets and bytes so far of the endpoint in `slot`.
+    #[must_use]
+    pub fn counted(&self, slot: u32, direction: Direction, reason: Reason) -> Count {
+        self.counters.borrow().get(&(slot, direction, reason)).copied().unwrap_or_default()
+    }
+
+    /// Takes the events that were emitted since the last call, oldest first.
+    pub fn take_events(&self) -> Vec<Event> {
+        self.events.take()
+    }
+
+    fn table(&self, table: Table) -> &RefCell<BTreeMap<ConnectionKey, Entry>> {
+        match table {
+            Table::Established => &self.established,
+            Table::HalfOpen => &self.half_open,
+        }
+    }
+}
+
+/// Judges one Ethernet frame at the interface `ifindex`, and does all that the kernel program does with the
+/// maps meanwhile.
+pub fn judge_frame(memory: &Memory, ifindex: u32, frame: &[u8], direction: Direction) -> Outcome {
+    let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+    let mut scratch = Scratch::EMPTY;
+    judge(memory, frame, &mut scratch, Arrival { ifindex, length, direction })
+}
+
+impl Tables for Memory {
+    type Slot = Entry;
+
+    fn state(&self) -> State {
+        self.image.state
+    }
+
+    fn endpoint(&self, ifindex: u32) -> Option<&Endpoint> {
+        self.image.endpoints.get(&ifindex)
+    }
+
+    fn block(&self, addr: &Addr) -> Option<u32> {
+        self.image.blocks.get(&addr.block()).copied()
+    }
+
+    fn in_block(&self, index: u32) -> Option<Peer> {
+        Some(self.image.block_peers.get(&index).copied().unwrap_or_default())
+    }
+
+    fn host(&self, addr: &Addr) -> Option<Peer> {
+        self.image.hosts.get(addr).copied()
+    }
+
+    fn prefix(&self, addr: &Addr) -> Option<Peer> {
+        longest(&self.image.prefixes, &Prefix { addr: *addr, bits: 128 }).map(|(_, peer)| *peer)
+    }
+
+    fn cell(&self, index: u32) -> Option<Word> {
+        Some(self.image.cells.get(&index).copied().unwrap_or_default())
+    }
+
+    fn interval(&self, index: u32) -> Option<u64> {
+        Some(self.image.intervals.get(&index).copied().unwrap_or_default())
+    }
+
+    fn connection(&self, table: Table, key: &ConnectionKey) -> Option<Entry> {
+        self.table(table).borrow().get(key).cloned()
+    }
+
+    fn remember(&self, table: Table, key: &ConnectionKey, connection: Connection) -> bool {
+        let mut table = self.table(table).borrow_mut();
+        if self.full.get() && !table.contains_key(key) {
+            return false;
+        }
+        table.insert(*key, Entry(Rc::new(Cell::new(connection))));
+        true
+    }
+
+    fn forget(&self, table: Table, key: &ConnectionKey) {
+        self.table(table).borrow_mut().remove(key);
+    }
+
+    fn fragment(&self, key: &FragmentKey) -> Option<Ports> {
+        self.fragments.borrow().get(key).copied()
+    }
+
+    fn remember_fragment(&self, key: &FragmentKey, ports: Ports) -> bool {
+        let mut fragments = self.fragments.borrow_mut();
+        if self.full.get() && !fragments.contains_key(key) {
+            return false;
+        }
+        fragments.insert(*key, ports);
+        true
+    }
+
+    fn now(&self) -> u32 {
+        self.now.get()
+    }
+
+    fn count(&self, endpoint: &Endpoint, direction: Direction, reason: Reason, bytes: u32) {
+        let mut counters = self.counters.borrow_mut();
+        let count = counters.entry((endpoint.slot, direction, reason)).or_default();
+        count.packets += 1;
+        count.bytes += u64::from(bytes);
+    }
+
+    /// Never forgets: time in memory is the caller's, who has [`Memory::forget_all`].
+    fn first_seen(&self, tag: u32) -> bool {
+        self.seen.borrow_mut().insert(tag)
+    }
+
+    fn emit(&self, _endpoint: &Endpoint, event: &Event) {
+        self.events.borrow_mut().push(*event);
+    }
+}

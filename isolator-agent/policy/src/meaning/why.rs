@@ -60,7 +60,9 @@ impl fmt::Display for By {
                     n => write!(f, " and {} more", n - 3),
                 }
             }
-            By::NoPolicy { direction } => write!(f, "no policy selects the endpoint for {}", direction.name()),
+            By::NoPolicy { direction } => {
+                write!(f, "no policy selects the endpoint for {}", direction.name())
+            }
             By::Tenancy { ours, theirs } => write!(f, "tenancy: {ours} and {theirs} are different tenants"),
             By::LocalHost => f.write_str("the node may always reach its own pods"),
             By::Loopback => f.write_str("the endpoint talks to itself"),

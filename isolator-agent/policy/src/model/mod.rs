@@ -9,7 +9,7 @@ mod problem;
 pub use cluster::{ContainerPort, Namespace, Node, Pod, PodKey};
 pub use labels::{Labels, Operator, Requirement, Selector};
 pub use policy::{
-    Action, Entity, NamespaceMatch, Peer, Peers, Policy, PolicyKey, PolicyKind, PortMatch, Ports, Rule, Rules, Subject,
-    Tier,
+    Action, Entity, NamespaceMatch, Peer, Peers, Policy, PolicyKey, PolicyKind, PortMatch, Ports, Rule,
+    Rules, Subject, Tier,
 };
 pub use problem::{Problem, Severity};
