@@ -24,7 +24,7 @@ pub enum By {
         /// The policies, sorted.
         policies: Vec<PolicyKey>,
     },
-    /// No policy selects the endpoint in this direction.
+    /// No policy isolates the endpoint in this direction, and no rule matched.
     NoPolicy {
         /// The direction.
         direction: Direction,
@@ -44,6 +44,8 @@ pub enum By {
     NotEnforced,
     /// Two running pods claim the other end's address; neither's rights count.
     AddressConflict,
+    /// The pod behind the interface is not known yet; only the local host may talk to it.
+    Startup,
 }
 
 impl fmt::Display for By {
@@ -61,13 +63,14 @@ impl fmt::Display for By {
                 }
             }
             By::NoPolicy { direction } => {
-                write!(f, "no policy selects the endpoint for {}", direction.name())
+                write!(f, "no policy isolates the endpoint for {}", direction.name())
             }
             By::Tenancy { ours, theirs } => write!(f, "tenancy: {ours} and {theirs} are different tenants"),
             By::LocalHost => f.write_str("the node may always reach its own pods"),
             By::Loopback => f.write_str("the endpoint talks to itself"),
             By::NotEnforced => f.write_str("not an endpoint of this cluster"),
             By::AddressConflict => f.write_str("two running pods claim this address"),
+            By::Startup => f.write_str("the pod behind the interface is not known yet"),
         }
     }
 }

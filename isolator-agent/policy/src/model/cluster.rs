@@ -59,6 +59,13 @@ impl Pod {
     pub fn is_endpoint(&self) -> bool {
         !self.host_network && !self.finished && !self.addresses.is_empty()
     }
+
+    /// The addresses that count: the first IPv4 and the first IPv6 address.
+    #[must_use]
+    pub fn addrs(&self) -> [Option<Addr>; 2] {
+        let first = |v4: bool| self.addresses.iter().copied().find(|addr| addr.is_v4() == v4);
+        [first(true), first(false)]
+    }
 }
 
 /// A namespace. One that no manifest declares has no labels but `kubernetes.io/metadata.name`.

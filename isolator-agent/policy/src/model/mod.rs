@@ -5,6 +5,7 @@ mod cluster;
 mod labels;
 mod policy;
 mod problem;
+mod text;
 
 pub use cluster::{ContainerPort, Namespace, Node, Pod, PodKey};
 pub use labels::{Labels, Operator, Requirement, Selector};
@@ -13,3 +14,4 @@ pub use policy::{
     Rules, Subject, Tier,
 };
 pub use problem::{Problem, Severity};
+pub use text::{cidr, ip};
