@@ -1,2 +1,39 @@
-//! xtask
-fn main(){}
+//! `cargo xtask`: everything that a person or a CI job does with this repository.
+//!
+//! ```text
+//!  build ─► toolchain ─► rustup, rust-src, bpf-linker     test ─► tiers ─► tidy, fmt, clippy, docs, cargo test
+//! ```
+//!
+//! Few dependencies on purpose: this is what a fresh machine compiles first. Not here: anything that the
+//! product does.
+
+mod arguments;
+mod build;
+mod machine;
+mod process;
+mod progress;
+mod test;
+mod toolchain;
+
+use arguments::Command;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let outcome = match arguments::parse(std::env::args().skip(1)) {
+        Ok(Command::Help) => {
+            print!("{}", arguments::USAGE);
+            Ok(true)
+        }
+        Ok(Command::Build) => build::release().map(|()| true),
+        Ok(Command::Test(wanted)) => test::run(&wanted),
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

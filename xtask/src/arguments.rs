@@ -1,0 +1,129 @@
+//! What was typed after `cargo xtask`. Not here: what it needs to run.
+
+use crate::test::Tier;
+use anyhow::{Result, bail};
+
+/// Printed by `cargo xtask help`.
+pub(crate) const USAGE: &str = "\
+Usage: cargo xtask COMMAND
+
+  build                                          toolchain, linker and an optimised target/release/isolator
+  test [--tier NAME]... [--cases N] [FILTER]     all test tiers, or the named ones
+  help                                           this text
+
+Tiers, in order: tidy fmt clippy unit docs kernel lab.
+--cases N  generated cases per property test, from a fresh seed; without it a fixed seed is used.
+FILTER     only tests whose name contains it; leaves out the tiers that are not made of tests.
+";
+
+/// One call of `cargo xtask`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Command {
+    /// Print [`USAGE`].
+    Help,
+    /// Build the optimised binary.
+    Build,
+    /// Run test tiers.
+    Test(Wanted),
+}
+
+/// What to test.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Wanted {
+    /// Only these tiers; all when empty.
+    pub(crate) tiers: Vec<Tier>,
+    /// Generated cases per property test.
+    pub(crate) cases: Option<u32>,
+    /// Part of the names of the tests to run.
+    pub(crate) filter: Option<String>,
+}
+
+/// Reads the arguments that follow `cargo xtask`.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command> {
+    let mut arguments = arguments.into_iter();
+    match arguments.next().as_deref() {
+        None | Some("help" | "-h" | "--help") => Ok(Command::Help),
+        Some("build") => nothing_more(Command::Build, arguments),
+        Some("test") => parse_test(arguments),
+        Some(other) => bail!("there is no command '{other}'; `cargo xtask help` lists them"),
+    }
+}
+
+fn nothing_more(command: Command, mut arguments: impl Iterator<Item = String>) -> Result<Command> {
+    match arguments.next() {
+        None => Ok(command),
+        Some(extra) => bail!("'{extra}' is one argument too many; see `cargo xtask help`"),
+    }
+}
+
+fn parse_test(mut arguments: impl Iterator<Item = String>) -> Result<Command> {
+    let mut wanted = Wanted::default();
+    while let Some(argument) = arguments.next() {
+        let (flag, inline) = match argument.split_once('=') {
+            Some((flag, value)) if flag.starts_with("--") => (flag.to_owned(), Some(value.to_owned())),
+            _ => (argument, None),
+        };
+        let mut value = || match inline.clone().or_else(|| arguments.next()) {
+            Some(value) => Ok(value),
+            None => bail!("{flag} needs a value; see `cargo xtask help`"),
+        };
+        match flag.as_str() {
+            "-h" | "--help" => return Ok(Command::Help),
+            "--tier" => {
+                let name = value()?;
+                match Tier::ALL.iter().find(|tier| tier.name() == name) {
+                    Some(tier) => wanted.tiers.push(*tier),
+                    None => bail!(
+                        "there is no tier '{name}'; the tiers are {}",
+                        Tier::ALL.map(Tier::name).join(", ")
+                    ),
+                }
+            }
+            "--cases" => match value()?.parse() {
+                Ok(cases) if cases > 0 => wanted.cases = Some(cases),
+                _ => bail!("--cases needs a whole number above 0"),
+            },
+            unknown if unknown.starts_with('-') => {
+                bail!("there is no flag '{unknown}'; see `cargo xtask help`")
+            }
+            _ if wanted.filter.is_some() => bail!("only one FILTER is possible; see `cargo xtask help`"),
+            _ => wanted.filter = Some(flag),
+        }
+    }
+    Ok(Command::Test(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command> {
+        parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn flags_and_filter_are_understood_in_any_order() {
+        let wanted =
+            Wanted { tiers: vec![Tier::Unit, Tier::Lab], cases: Some(50), filter: Some("e1".into()) };
+        for line in ["test --tier unit --tier=lab --cases 50 e1", "test e1 --cases=50 --tier unit --tier lab"]
+        {
+            assert_eq!(parsed(line).unwrap(), Command::Test(wanted.clone()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_an_error_that_names_it() {
+        for (line, part) in [
+            ("tset", "'tset'"),
+            ("build now", "'now'"),
+            ("test --tier unti", "'unti'"),
+            ("test --tier", "--tier needs"),
+            ("test --cases 0", "above 0"),
+            ("test --fast", "'--fast'"),
+            ("test a b", "one FILTER"),
+        ] {
+            let message = parsed(line).unwrap_err().to_string();
+            assert!(message.contains(part), "{line}: {message}");
+        }
+    }
+}

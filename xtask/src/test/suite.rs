@@ -1,0 +1,125 @@
+//! The cargo calls behind the tiers. Not here: their order, and what came of them in total.
+
+use super::libtest::Reader;
+use super::summary::Count;
+use super::{Outcome, Tier, targets};
+use crate::arguments::Wanted;
+use crate::process::{root, run, shown, target_dir};
+use crate::toolchain::{Component, Toolchain};
+use anyhow::{Context as _, Result};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+/// The same selection in every call: another one would unify features differently and build again.
+const HOST: [&str; 3] = ["--workspace", "--exclude", "isolator-ebpf"];
+/// Seed of the property tests unless more cases are asked for: a failure must not depend on luck.
+const SEED: &str = "20250101";
+
+/// Everything that the tiers share.
+pub(crate) struct Suite {
+    toolchain: Toolchain,
+    filter: Option<String>,
+    cases: Option<u32>,
+}
+
+impl Suite {
+    /// Installs what building takes.
+    pub(crate) fn new(wanted: &Wanted) -> Result<Suite> {
+        let toolchain = Toolchain::ensure()?;
+        toolchain.need(&[Component::Source, Component::Rustfmt, Component::Clippy])?;
+        toolchain.need_bpf()?;
+        Ok(Suite { toolchain, filter: wanted.filter.clone(), cases: wanted.cases })
+    }
+
+    /// Formatting, of every member.
+    pub(crate) fn fmt(&self) -> Result<Outcome> {
+        let mut fmt = self.toolchain.tool("cargo");
+        fmt.args(["fmt", "--all", "--check"]);
+        Ok(Outcome::Ran(as_one_test(&mut [fmt], "cargo fmt --all")))
+    }
+
+    /// Lints: the host's members with all their targets, and the kernel programs for BPF.
+    pub(crate) fn clippy(&self) -> Result<Outcome> {
+        let mut host = self.toolchain.tool("cargo");
+        host.arg("clippy").args(HOST).args(["--all-targets", "--", "-D", "warnings"]);
+        let mut bpf = self.toolchain.tool("cargo");
+        bpf.args(["clippy", "--package", "isolator-ebpf", "--release", "--target", "bpfel-unknown-none"])
+            .args(["-Z", "build-std=core", "--", "-D", "warnings"])
+            .env("CARGO_TARGET_DIR", target_dir().join("ebpf"))
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_ENCODED_RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH));
+        Ok(Outcome::Ran(as_one_test(&mut [host, bpf], "change the code as clippy says")))
+    }
+
+    /// Tests of libraries and of xtask, and the integration tests that need nothing.
+    pub(crate) fn unit(&self) -> Result<Outcome> {
+        let mut cargo = self.cargo_test();
+        cargo.args(["--lib", "--bin", "xtask"]);
+        for target in targets::of(Tier::Unit, root())? {
+            cargo.args(["--test", &target]);
+        }
+        self.count(cargo)
+    }
+
+    /// The examples in documentation.
+    pub(crate) fn docs(&self) -> Result<Outcome> {
+        let mut cargo = self.cargo_test();
+        cargo.arg("--doc");
+        self.count(cargo)
+    }
+
+    /// The integration tests that carry a tier's name.
+    pub(crate) fn named(&self, tier: Tier) -> Result<Outcome> {
+        let found = targets::of(tier, root())?;
+        if found.is_empty() {
+            return Ok(Outcome::Skipped("no test of this tier is written yet".to_owned()));
+        }
+        let mut cargo = self.cargo_test();
+        for target in found {
+            cargo.args(["--test", &target]);
+        }
+        self.count(cargo)
+    }
+
+    fn cargo_test(&self) -> Command {
+        let mut cargo = self.toolchain.tool("cargo");
+        cargo.arg("test").args(HOST).arg("--no-fail-fast");
+        match self.cases {
+            Some(cases) => cargo.env("PROPTEST_CASES", cases.to_string()),
+            None => cargo.env("PROPTEST_RNG_SEED", SEED),
+        };
+        cargo
+    }
+
+    /// Runs cargo test, shows what it prints and counts.
+    fn count(&self, mut cargo: Command) -> Result<Outcome> {
+        cargo.args(self.filter.as_deref());
+        let mut child =
+            cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+        let mut reader = Reader::default();
+        if let Some(stdout) = child.stdout.take() {
+            // Bytes, because a test may print what is not UTF-8.
+            for line in BufReader::new(stdout).split(b'\n') {
+                let line = line.context("cannot read what the tests print")?;
+                let line = String::from_utf8_lossy(&line);
+                println!("{line}");
+                reader.line(&line);
+            }
+        }
+        let status = child.wait().context("cannot wait for cargo")?;
+        Ok(Outcome::Ran(reader.finish(status.success())))
+    }
+}
+
+/// Runs all commands; passed when each succeeds.
+fn as_one_test(commands: &mut [Command], cure: &str) -> Count {
+    let mut failed = false;
+    for command in commands {
+        println!("{}", shown(command));
+        if let Err(error) = run(command) {
+            println!("FAILED: {error:#}; cure: {cure}");
+            failed = true;
+        }
+    }
+    Count { passed: u32::from(!failed), failed: u32::from(failed), skipped: 0 }
+}
