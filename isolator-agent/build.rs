@@ -1,7 +1,10 @@
 //! Builds the kernel programs and puts the object where `datapath::load` includes it. A build script,
 //! because cargo has no stable artifact dependencies yet (rust-lang/cargo#9096). Needs bpf-linker and the
 //! rust-src component: `cargo xtask` sees to both, and leaves bpf-linker in `target/tools/bin`.
-#![expect(unsafe_code, reason = "setting environment variables is unsafe where there are threads; here is one")]
+#![expect(
+    unsafe_code,
+    reason = "setting environment variables is unsafe where there are threads; here is one"
+)]
 
 use std::env;
 use std::path::Path;

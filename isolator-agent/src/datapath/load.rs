@@ -1,0 +1,356 @@
+//! Loads the programs and opens the maps: pinned, so that they outlive the agent, or without any trace, for
+//! tests and offline judging. Not here: attaching (`attach`), writing (`store`).
+
+use super::bpf;
+use super::features::{Feature, Features};
+use super::maps::MapError;
+use super::store::Store;
+use aya::maps::MapData;
+use aya::programs::{ProgramError, SchedClassifier};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use isolator_common::ABI_VERSION;
+use isolator_common::policy::Direction;
+use isolator_common::tables;
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::process::{Resource, Rlimit};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The kernel half, as `build.rs` made it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/isolator"));
+
+/// Name of the program of a direction; also of its pins.
+pub(crate) const fn program_name(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Egress => "from_pod",
+        Direction::Ingress => "to_pod",
+    }
+}
+
+/// Room of the maps, in entries (EVENTS: in bytes). The default is that of `isolator_common::tables`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capacities(BTreeMap<&'static str, u32>);
+
+impl Capacities {
+    /// Another room for one map. Unknown names are refused when loading.
+    #[must_use]
+    pub fn with(mut self, map: &'static str, entries: u32) -> Capacities {
+        self.0.insert(map, entries);
+        self
+    }
+
+    /// Small maps, for tests and single judgements: about 2 MB in all. ENDPOINTS is smaller than its index
+    /// mask, so high interface indexes live in ENDPOINTS_WIDE.
+    #[must_use]
+    pub fn small() -> Capacities {
+        use tables::name;
+        [
+            (name::ENDPOINTS, 1 << 7),
+            (name::ENDPOINTS_WIDE, 1 << 7),
+            (name::BLOCKS4, 1 << 8),
+            (name::BLOCKS6, 1 << 8),
+            (name::BLOCK_PEERS, 1 << 14),
+            (name::HOSTS, 1 << 12),
+            (name::PREFIXES, 1 << 12),
+            (name::CELLS, 1 << 16),
+            (name::INTERVALS, 1 << 15),
+            (name::ESTABLISHED4, 1 << 9),
+            (name::ESTABLISHED6, 1 << 9),
+            (name::HALF_OPEN4, 1 << 9),
+            (name::HALF_OPEN6, 1 << 9),
+            (name::FRAGMENTS, 1 << 9),
+            (name::COUNTERS, 1 << 12),
+            (name::EVENT_RATE, 1 << 7),
+            (name::EVENTS, 1 << 16),
+            (name::NAMES, 1 << 14),
+        ]
+        .into_iter()
+        .fold(Capacities::default(), |all, (map, entries)| all.with(map, entries))
+    }
+}
+
+/// Why loading failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Another agent works on the same pins.
+    #[error("another agent{} works on {pin_dir}: stop it first", .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
+    Busy {
+        /// Directory of the pins.
+        pin_dir: PathBuf,
+        /// Process that holds the lock, where this process may see it.
+        pid: Option<u32>,
+    },
+    /// The pinned maps were written by an agent with other layouts.
+    #[error(
+        "the maps in {pin_dir} have ABI version {found}, this agent needs {ABI_VERSION}: run `isolator uninstall`, then start again"
+    )]
+    Abi {
+        /// Directory of the pins.
+        pin_dir: PathBuf,
+        /// Version of the maps.
+        found: u32,
+    },
+    /// A pinned map is not what the programs need.
+    #[error(
+        "pinned map {path}: {field} is {found}, this agent needs {wanted}: run `isolator uninstall`, then start again"
+    )]
+    Definition {
+        /// The pin.
+        path: PathBuf,
+        /// What differs.
+        field: &'static str,
+        /// Value in the kernel.
+        found: u32,
+        /// Value in the object and the capacities asked for.
+        wanted: u32,
+    },
+    /// A map that does not exist was given a capacity.
+    #[error("there is no map {0} to give a capacity to")]
+    UnknownMap(String),
+    /// The directory for pins cannot be made or locked.
+    #[error("cannot use {path} for pins: {error}")]
+    PinDir {
+        /// Directory of the pins.
+        path: PathBuf,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// The object is damaged: a fault of the build.
+    #[error("the built-in object is damaged: {0}")]
+    Object(String),
+    /// The kernel refused a map or the object.
+    #[error("cannot load: {0}")]
+    Load(#[from] EbpfError),
+    /// The kernel refused a program.
+    #[error("the kernel refuses program {name}: {error}")]
+    Program {
+        /// Name of the program.
+        name: &'static str,
+        /// What the kernel said, with the verifier's log.
+        error: ProgramError,
+    },
+    /// A map cannot be read.
+    #[error(transparent)]
+    Map(#[from] MapError),
+}
+
+/// Both programs, loaded.
+#[derive(Debug)]
+pub struct Programs {
+    ebpf: Ebpf,
+    ids: [u32; 2],
+}
+
+impl Programs {
+    pub(crate) fn program(&self, direction: Direction) -> &SchedClassifier {
+        match self.ebpf.program(program_name(direction)).map(TryInto::try_into) {
+            Some(Ok(program)) => program,
+            _ => unreachable!("`load` has loaded both"),
+        }
+    }
+
+    pub(crate) fn program_mut(&mut self, direction: Direction) -> &mut SchedClassifier {
+        match self.ebpf.program_mut(program_name(direction)).map(TryInto::try_into) {
+            Some(Ok(program)) => program,
+            _ => unreachable!("`load` has loaded both"),
+        }
+    }
+
+    pub(crate) fn fd(&self, direction: Direction) -> BorrowedFd<'_> {
+        match self.program(direction).fd() {
+            Ok(fd) => fd.as_fd(),
+            Err(_) => unreachable!("`load` has loaded both"),
+        }
+    }
+
+    /// The kernel's number of a program.
+    #[must_use]
+    pub fn id(&self, direction: Direction) -> u32 {
+        self.ids[direction.index()]
+    }
+}
+
+/// Programs and maps of this agent.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The maps, to write.
+    pub store: Store,
+    /// The programs, to attach or run.
+    pub programs: Programs,
+    /// What the kernel can do.
+    pub features: Features,
+    maps: BTreeMap<&'static str, MapData>,
+    _lock: Option<OwnedFd>,
+}
+
+impl Loaded {
+    /// Opens the maps pinned in `pin_dir`, makes and pins those that are missing, and loads the programs.
+    /// Nothing is attached. Until it is dropped no other agent can open the same directory.
+    ///
+    /// # Errors
+    /// See [`LoadError`]; existing pins are left as they are.
+    pub fn open(pin_dir: &Path, capacities: &Capacities) -> Result<Loaded, LoadError> {
+        let unusable = |error| LoadError::PinDir { path: pin_dir.to_owned(), error };
+        std::fs::create_dir_all(pin_dir).map_err(unusable)?;
+        let lock = lock(pin_dir)?;
+        check_pins(pin_dir, capacities)?;
+        let loaded = Loaded::load(Some(pin_dir), capacities, Features::probe(), Some(lock))?;
+        let found = loaded.store.state()?.abi_version;
+        // 0: no agent has written there yet.
+        if found != 0 && found != ABI_VERSION {
+            return Err(LoadError::Abi { pin_dir: pin_dir.to_owned(), found });
+        }
+        Ok(loaded)
+    }
+
+    /// Loads programs and maps that vanish with this value.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn ephemeral(capacities: &Capacities) -> Result<Loaded, LoadError> {
+        Loaded::ephemeral_with(capacities, Features::probe())
+    }
+
+    /// As [`Loaded::ephemeral`], with fewer features than the kernel has.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn ephemeral_with(capacities: &Capacities, features: Features) -> Result<Loaded, LoadError> {
+        Loaded::load(None, capacities, features, None)
+    }
+
+    fn load(
+        pin_dir: Option<&Path>,
+        capacities: &Capacities,
+        features: Features,
+        lock: Option<OwnedFd>,
+    ) -> Result<Loaded, LoadError> {
+        // Kernels before 5.11 charge maps to this limit, whose default is too small. Newer ones ignore it, so
+        // a refusal to raise it is no error here: creating the maps would say so.
+        let _kernels_before_5_11 =
+            rustix::process::setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+        let mut loader = EbpfLoader::new();
+        for (map, default, _) in tables::ALL {
+            loader.map_max_entries(map, capacities.0.get(map).copied().unwrap_or(*default));
+            if let Some(pin_dir) = pin_dir {
+                loader.map_pin_path(*map, pin_dir.join(map));
+            }
+        }
+        if let Some(unknown) =
+            capacities.0.keys().find(|map| tables::ALL.iter().all(|(name, ..)| name != *map))
+        {
+            return Err(LoadError::UnknownMap((*unknown).to_owned()));
+        }
+        let mut ebpf = loader.load(OBJECT)?;
+        let mut maps = BTreeMap::new();
+        for (name, ..) in tables::ALL {
+            let map =
+                ebpf.take_map(name).ok_or_else(|| LoadError::Object(format!("it has no map {name}")))?;
+            maps.insert(*name, into_data(map).ok_or_else(|| LoadError::Object(format!("odd map {name}")))?);
+        }
+        let store = Store::new(&maps, features.has(Feature::Batch))?;
+        let mut programs = Programs { ebpf, ids: [0; 2] };
+        for direction in Direction::BOTH {
+            let name = program_name(direction);
+            if programs.ebpf.program(name).is_none() {
+                return Err(LoadError::Object(format!("it has no program {name}")));
+            }
+            let refused = |error| LoadError::Program { name, error };
+            let program = programs.program_mut(direction);
+            program.load().map_err(refused)?;
+            programs.ids[direction.index()] = program.info().map_err(refused)?.id();
+        }
+        Ok(Loaded { store, programs, features, maps, _lock: lock })
+    }
+
+    /// The ring buffer of events, once.
+    pub fn take_events(&mut self) -> Option<MapData> {
+        self.maps.remove(tables::name::EVENTS)
+    }
+}
+
+/// The map itself, of whatever kind.
+fn into_data(map: aya::maps::Map) -> Option<MapData> {
+    use aya::maps::Map;
+    match map {
+        Map::Array(data)
+        | Map::PerCpuArray(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)
+        | Map::PerCpuLruHashMap(data)
+        | Map::LpmTrie(data)
+        | Map::RingBuf(data) => Some(data),
+        _ => None,
+    }
+}
+
+/// Locks the directory itself, so that agents with other settings but the same pins meet, too.
+fn lock(pin_dir: &Path) -> Result<OwnedFd, LoadError> {
+    let unusable =
+        |error: rustix::io::Errno| LoadError::PinDir { path: pin_dir.to_owned(), error: error.into() };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(pin_dir, flags, Mode::empty()).map_err(unusable)?;
+    match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(dir),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(LoadError::Busy { pin_dir: pin_dir.to_owned(), pid: lock_holder(pin_dir) })
+        }
+        Err(error) => Err(unusable(error)),
+    }
+}
+
+/// The process that holds a lock on a directory, if this process can see it.
+#[must_use]
+pub fn lock_holder(pin_dir: &Path) -> Option<u32> {
+    let inode = std::fs::metadata(pin_dir).ok()?;
+    let device = inode.dev();
+    let place =
+        format!("{:02x}:{:02x}:{}", rustix::fs::major(device), rustix::fs::minor(device), inode.ino());
+    // A line is: number, FLOCK, ADVISORY, WRITE, pid, device and inode, range. Waiting ones have an arrow.
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().map(str::split_whitespace).map(Iterator::collect::<Vec<_>>).find_map(
+        |line| match line[..] {
+            [_, "FLOCK", _, _, pid, at, ..] if at == place => pid.parse().ok(),
+            _ => None,
+        },
+    )
+}
+
+/// Compares pinned maps with what the object and the capacities ask for: the loader takes any map of the name.
+fn check_pins(pin_dir: &Path, capacities: &Capacities) -> Result<(), LoadError> {
+    let object = aya_obj::Object::parse(OBJECT).map_err(|error| LoadError::Object(error.to_string()))?;
+    for (name, default, _) in tables::ALL {
+        let path = pin_dir.join(name);
+        let pin = match bpf::pinned(&path) {
+            Ok(pin) => pin,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(LoadError::PinDir { path, error }),
+        };
+        let info = MapData::from_fd(pin)
+            .and_then(|map| map.info())
+            .map_err(|error| LoadError::PinDir { path: path.clone(), error: io::Error::other(error) })?;
+        let Some(wanted) = object.maps.get(*name) else {
+            return Err(LoadError::Object(format!("it has no map {name}")));
+        };
+        let entries = capacities.0.get(name).copied().unwrap_or(*default);
+        let kind = info.map_type().map_or(0, |kind| kind as u32);
+        // Ring buffers have neither keys nor values, whatever the object says.
+        let ring = *name == tables::name::EVENTS;
+        let fields = [
+            ("type", kind, wanted.map_type()),
+            ("size of a key", info.key_size(), if ring { 0 } else { wanted.key_size() }),
+            ("size of a value", info.value_size(), if ring { 0 } else { wanted.value_size() }),
+            ("capacity", info.max_entries(), entries),
+            ("flags", info.map_flags(), wanted.map_flags()),
+        ];
+        for (field, found, wanted) in fields {
+            if found != wanted {
+                return Err(LoadError::Definition { path, field, found, wanted });
+            }
+        }
+    }
+    Ok(())
+}
