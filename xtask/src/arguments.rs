@@ -9,6 +9,7 @@ Usage: cargo xtask COMMAND
 
   build                                          toolchain, linker and an optimised target/release/isolator
   test [--tier NAME]... [--cases N] [FILTER]     all test tiers, or the named ones
+  tidy [--record-abi]                            rules that neither cargo nor clippy can enforce
   help                                           this text
 
 Tiers, in order: tidy fmt clippy unit docs kernel lab.
@@ -23,6 +24,10 @@ pub(crate) enum Command {
     Help,
     /// Build the optimised binary.
     Build,
+    /// Check the repository's own rules.
+    Tidy,
+    /// Write down the hash of the wire types.
+    RecordAbi,
     /// Run test tiers.
     Test(Wanted),
 }
@@ -45,6 +50,11 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
         None | Some("help" | "-h" | "--help") => Ok(Command::Help),
         Some("build") => nothing_more(Command::Build, arguments),
         Some("test") => parse_test(arguments),
+        Some("tidy") => match arguments.next().as_deref() {
+            None => Ok(Command::Tidy),
+            Some("--record-abi") => nothing_more(Command::RecordAbi, arguments),
+            Some(extra) => bail!("tidy takes --record-abi or nothing, not '{extra}'"),
+        },
         Some(other) => bail!("there is no command '{other}'; `cargo xtask help` lists them"),
     }
 }
@@ -121,6 +131,7 @@ mod tests {
             ("test --cases 0", "above 0"),
             ("test --fast", "'--fast'"),
             ("test a b", "one FILTER"),
+            ("tidy --fix", "'--fix'"),
         ] {
             let message = parsed(line).unwrap_err().to_string();
             assert!(message.contains(part), "{line}: {message}");

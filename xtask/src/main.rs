@@ -13,6 +13,7 @@ mod machine;
 mod process;
 mod progress;
 mod test;
+mod tidy;
 mod toolchain;
 
 use arguments::Command;
@@ -26,6 +27,8 @@ fn main() -> ExitCode {
         }
         Ok(Command::Build) => build::release().map(|()| true),
         Ok(Command::Test(wanted)) => test::run(&wanted),
+        Ok(Command::Tidy) => tidy::run(),
+        Ok(Command::RecordAbi) => tidy::record_abi().map(|()| true),
         Err(error) => Err(error),
     };
     match outcome {

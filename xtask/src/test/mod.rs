@@ -11,6 +11,7 @@ mod targets;
 
 use crate::arguments::Wanted;
 use crate::machine::Need;
+use crate::tidy;
 use anyhow::Result;
 use std::time::Instant;
 use suite::Suite;
@@ -19,6 +20,8 @@ use summary::{Count, Line};
 /// A group of tests with the same needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Tier {
+    /// `cargo xtask tidy`.
+    Tidy,
     /// `cargo fmt --check`.
     Fmt,
     /// No warning from clippy, on the host and for BPF.
@@ -35,12 +38,13 @@ pub(crate) enum Tier {
 
 impl Tier {
     /// Every tier, in the order of running: what fails fast comes first.
-    pub(crate) const ALL: [Tier; 6] =
-        [Tier::Fmt, Tier::Clippy, Tier::Unit, Tier::Docs, Tier::Kernel, Tier::Lab];
+    pub(crate) const ALL: [Tier; 7] =
+        [Tier::Tidy, Tier::Fmt, Tier::Clippy, Tier::Unit, Tier::Docs, Tier::Kernel, Tier::Lab];
 
     /// The name that is typed and printed; also the prefix of the tier's test files.
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Tier::Tidy => "tidy",
             Tier::Fmt => "fmt",
             Tier::Clippy => "clippy",
             Tier::Unit => "unit",
@@ -53,7 +57,7 @@ impl Tier {
     /// What the machine must offer.
     fn needs(self) -> &'static [Need] {
         match self {
-            Tier::Fmt | Tier::Clippy | Tier::Unit | Tier::Docs => &[],
+            Tier::Tidy | Tier::Fmt | Tier::Clippy | Tier::Unit | Tier::Docs => &[],
             Tier::Kernel | Tier::Lab => Need::DATAPATH,
         }
     }
@@ -103,6 +107,7 @@ pub(crate) fn run(wanted: &Wanted) -> Result<bool> {
 
 fn one(suite: &Suite, tier: Tier) -> Result<Outcome> {
     match tier {
+        Tier::Tidy => Ok(Outcome::Ran(Count::one(tidy::run()?))),
         Tier::Fmt => suite.fmt(),
         Tier::Clippy => suite.clippy(),
         Tier::Unit => suite.unit(),

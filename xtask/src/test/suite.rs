@@ -121,5 +121,5 @@ fn as_one_test(commands: &mut [Command], cure: &str) -> Count {
             failed = true;
         }
     }
-    Count { passed: u32::from(!failed), failed: u32::from(failed), skipped: 0 }
+    Count::one(!failed)
 }

@@ -13,6 +13,13 @@ pub(crate) struct Count {
     pub(crate) skipped: u32,
 }
 
+impl Count {
+    /// A check that counts as one test.
+    pub(crate) fn one(passed: bool) -> Count {
+        Count { passed: u32::from(passed), failed: u32::from(!passed), skipped: 0 }
+    }
+}
+
 impl AddAssign for Count {
     fn add_assign(&mut self, other: Count) {
         let Count { passed, failed, skipped } = other;
