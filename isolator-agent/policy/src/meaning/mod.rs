@@ -2,6 +2,7 @@
 //! verdict words. Equality of both is the property test E1. `flow` says what is asked, `why` what is
 //! answered, `explain` what led to it. Not here: maps and their numbers.
 
+pub mod compile;
 pub mod explain;
 pub mod flow;
 pub mod oracle;
