@@ -3,10 +3,11 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// An IPv6 address, or an IPv4 address mapped into IPv6. Network byte order.
+/// An IPv6 address, or an IPv4 address mapped into IPv6. Network byte order. Aligned to 8 bytes, so that
+/// the kernel programs copy and compare it in two words: from unaligned memory BPF reads byte by byte.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(transparent)]
+#[repr(C, align(8))]
 pub struct Addr(pub [u8; 16]);
 
 /// Bits that precede an IPv4 address in its mapped form.
@@ -38,25 +39,26 @@ impl Addr {
         self.words().1 as u32
     }
 
-    /// The address as two big-endian words, high first.
+    /// The address in two words as they lie in memory: for comparing, not for arithmetic.
+    #[inline(always)]
+    #[must_use]
+    pub fn halves(&self) -> [u64; 2] {
+        zerocopy::transmute!(*self)
+    }
+
+    /// The address as two numbers, high first.
     #[inline(always)]
     #[must_use]
     pub fn words(&self) -> (u64, u64) {
-        let a = &self.0;
-        (
-            u64::from_be_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]),
-            u64::from_be_bytes([a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]),
-        )
+        let [high, low] = self.halves();
+        (u64::from_be(high), u64::from_be(low))
     }
 
     /// The inverse of [`Addr::words`].
     #[inline(always)]
     #[must_use]
     pub fn from_words(high: u64, low: u64) -> Self {
-        let (h, l) = (high.to_be_bytes(), low.to_be_bytes());
-        Addr([
-            h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7], l[0], l[1], l[2], l[3], l[4], l[5], l[6], l[7],
-        ])
+        zerocopy::transmute!([high.to_be(), low.to_be()])
     }
 
     /// The block of 256 neighbours that holds this address: an IPv4 /24 or an IPv6 /120.
@@ -122,7 +124,9 @@ impl Prefix {
     /// Whether every address of `other` lies inside this prefix.
     #[must_use]
     pub fn covers(&self, other: &Prefix) -> bool {
-        self.bits <= other.bits && self.is_v4() == other.is_v4() && other.addr.truncate(self.bits) == self.addr
+        self.bits <= other.bits
+            && self.is_v4() == other.is_v4()
+            && other.addr.truncate(self.bits) == self.addr
     }
 
     /// Whether this is a prefix of the mapped IPv4 range.

@@ -58,6 +58,8 @@ pub struct Key6 {
     pub ports: u32,
     /// See [`ConnectionKey::protocol`].
     pub protocol: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 impl ConnectionKey {
@@ -89,31 +91,19 @@ impl ConnectionKey {
             endpoint: self.endpoint,
             ports: self.ports(),
             protocol: self.protocol as u32,
+            reserved: 0,
         }
     }
 
-    /// A 32-bit hash of the key: FNV-1a over its words, which need not resist an attacker.
+    /// A 32-bit hash of the key: two rounds of multiply and fold, which need not resist an attacker.
     #[inline(always)]
     #[must_use]
     pub fn tag(&self) -> u32 {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
         let (high, low) = self.remote.words();
-        let mut hash = 0x811c_9dc5_u32;
-        let words = [
-            self.endpoint,
-            (high >> 32) as u32,
-            high as u32,
-            (low >> 32) as u32,
-            low as u32,
-            self.ports(),
-            self.protocol as u32,
-        ];
-        let mut i = 0;
-        while i < words.len() {
-            hash = (hash ^ words[i]).wrapping_mul(0x0100_0193);
-            hash ^= hash >> 15;
-            i += 1;
-        }
-        hash
+        let first = (low ^ (((self.endpoint as u64) << 32) | self.ports() as u64)).wrapping_mul(ODD);
+        let second = (first ^ (first >> 32) ^ high ^ self.protocol as u64).wrapping_mul(ODD);
+        (second >> 32) as u32
     }
 }
 
@@ -255,6 +245,8 @@ pub struct FragmentKey {
     pub identification: u32,
     /// IP protocol number.
     pub protocol: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// What the first fragment said: source and destination port (for ICMP type and code, identifier), and
@@ -277,7 +269,13 @@ mod tests {
     const TICKS: u32 = 250;
 
     fn open() -> Connection {
-        Connection { generation: 3, seen: 1000, rule: 7, opener: Direction::Egress as u8, ..Default::default() }
+        Connection {
+            generation: 3,
+            seen: 1000,
+            rule: 7,
+            opener: Direction::Egress as u8,
+            ..Default::default()
+        }
     }
 
     #[test]

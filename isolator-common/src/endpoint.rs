@@ -70,8 +70,9 @@ impl Endpoint {
     #[inline(always)]
     #[must_use]
     pub fn owns(&self, addr: &Addr) -> bool {
-        let own = if addr.is_v4() { &self.addrs[0] } else { &self.addrs[1] };
-        own.words() == addr.words() && addr.words() != (0, 0)
+        // An IPv6 address never equals the mapped form of an IPv4 one, so the family needs no look.
+        let addr = addr.halves();
+        (addr == self.addrs[0].halves() || addr == self.addrs[1].halves()) && addr != [0, 0]
     }
 
     /// The row for a generation and direction.

@@ -1,14 +1,17 @@
 //! The whole way of one packet: parse, endpoint, spoofing, connection, identity, policy, entry, event.
 //! Ingress and egress, IPv4 and IPv6 are one path with an argument. Not here: what a verdict does to
 //! the packet; that is the caller's one line.
+//!
+//! Steps hand over through [`Scratch`], never through what they return: `docs/adr/0003-verifier.md`.
 
+use crate::addr::Addr;
 use crate::conntrack::{self, Connection, ConnectionKey, FragmentKey, Ports, Table, protocol, tcp};
 use crate::endpoint::{Endpoint, Row, State};
 use crate::event::Event;
 use crate::packet::{self, Bytes, Class, Fragment, Parsed};
 use crate::policy::{Direction, Kind, Word, decide, port_key};
 use crate::reason::Reason;
-use crate::tables::{Slot, Tables, locate};
+use crate::tables::{Tables, locate};
 
 /// What became of a packet, and why.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,51 +46,70 @@ struct Seen {
     tcp_flags: u8,
 }
 
-impl Seen {
-    const NOTHING: Seen = Seen {
-        key: ConnectionKey {
-            endpoint: 0,
-            remote: crate::addr::Addr::UNSPECIFIED,
-            local_port: 0,
-            remote_port: 0,
-            protocol: 0,
-        },
-        port: 0,
-        direction: Direction::Egress,
-        tcp_flags: 0,
-    };
-}
-
-/// The policy's answer for a flow: the word, and whether any map knew the address.
+/// The policy's answer for a flow.
 #[derive(Clone, Copy)]
 struct Judged {
     word: Word,
+    /// Identity behind the peer's address.
+    identity: u32,
+    /// Whether the peer was looked up, and whether any map knew it.
+    located: bool,
     known: bool,
 }
 
-/// What an event says beside the packet.
-struct Verdict {
+impl Judged {
+    const NOTHING: Judged = Judged { word: Word(0), identity: 0, located: false, known: false };
+}
+
+/// What a look-up of the connection found.
+#[derive(Clone, Copy)]
+struct Found {
+    connection: Connection,
+    table: Table,
+    now: u32,
+}
+
+/// Room for everything that is known of the packet at hand. In the kernel it is a per-CPU map value: the
+/// stack has 512 bytes, and what lies here the verifier does not follow.
+#[derive(Clone, Copy)]
+pub struct Scratch {
+    outer: Parsed,
+    quoted: Parsed,
+    seen: Seen,
+    state: State,
+    judged: Judged,
+    found: Found,
     outcome: Outcome,
-    direction: Direction,
     length: u32,
 }
 
-/// Room for the headers of a packet and of the one it quotes. In the kernel it is a per-CPU map value:
-/// the stack has 512 bytes.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Scratch {
-    /// The packet.
-    pub outer: Parsed,
-    /// The packet that an ICMP error quotes.
-    pub quoted: Parsed,
-    /// The flow as the endpoint sees it.
-    seen: Seen,
-}
-
 impl Scratch {
-    /// Nothing parsed yet.
-    pub const EMPTY: Scratch = Scratch { outer: Parsed::NOTHING, quoted: Parsed::NOTHING, seen: Seen::NOTHING };
+    /// Nothing is known yet.
+    pub const EMPTY: Scratch = Scratch {
+        outer: Parsed::NOTHING,
+        quoted: Parsed::NOTHING,
+        seen: Seen {
+            key: ConnectionKey {
+                endpoint: 0,
+                remote: Addr::UNSPECIFIED,
+                local_port: 0,
+                remote_port: 0,
+                protocol: 0,
+            },
+            port: 0,
+            direction: Direction::Egress,
+            tcp_flags: 0,
+        },
+        state: State { generation: 0, abi_version: 0, ticks_per_second: 0, events_per_second: 0 },
+        judged: Judged::NOTHING,
+        found: Found {
+            connection: Connection { generation: 0, seen: 0, rule: 0, opener: 0, state: 0, reserved: 0 },
+            table: Table::Established,
+            now: 0,
+        },
+        outcome: Outcome::because(Reason::NoState),
+        length: 0,
+    };
 }
 
 /// Where a packet was met.
@@ -108,16 +130,27 @@ pub fn judge<T: Tables, B: Bytes>(tables: &T, bytes: B, scratch: &mut Scratch, a
     let Some(endpoint) = tables.endpoint(ifindex) else {
         return Outcome::because(Reason::UnknownEndpoint);
     };
-    let state = tables.state();
-    let outcome = match packet::parse(bytes, &mut scratch.outer) {
-        None => consider(tables, bytes, endpoint, &state, scratch, direction),
-        Some(reason) => Outcome::because(reason),
-    };
-    tables.count(endpoint, direction, outcome.reason, length);
-    if outcome.new || !outcome.reason.passes() {
-        report(tables, endpoint, &state, &scratch.outer, &Verdict { outcome, direction, length });
+    // Read once: a switch in the middle of a packet must not be seen.
+    scratch.state = tables.state();
+    scratch.judged = Judged::NOTHING;
+    scratch.length = length;
+    scratch.seen.direction = direction;
+    match packet::parse(bytes, &mut scratch.outer) {
+        None => consider(tables, bytes, endpoint, scratch, direction),
+        Some(reason) => scratch.outcome = Outcome::because(reason),
     }
-    outcome
+    conclude(tables, endpoint, scratch, direction);
+    scratch.outcome
+}
+
+/// Counts the packet, and reports it where it is worth an event.
+#[inline(never)]
+fn conclude<T: Tables>(tables: &T, endpoint: &Endpoint, scratch: &mut Scratch, direction: Direction) {
+    let outcome = scratch.outcome;
+    tables.count(endpoint, direction, outcome.reason, scratch.length);
+    if outcome.new || !outcome.reason.passes() {
+        report(tables, endpoint, scratch, direction);
+    }
 }
 
 /// Everything after parsing.
@@ -126,42 +159,66 @@ fn consider<T: Tables, B: Bytes>(
     tables: &T,
     bytes: B,
     endpoint: &Endpoint,
-    state: &State,
     scratch: &mut Scratch,
     direction: Direction,
-) -> Outcome {
-    let Scratch { outer: parsed, quoted, seen } = scratch;
-    if state.generation == 0 {
-        return Outcome::because(Reason::NoState);
+) {
+    if scratch.state.generation == 0 {
+        scratch.outcome = Outcome::because(Reason::NoState);
+        return;
     }
-    if matches!(direction, Direction::Egress)
-        && let Some(reason) = spoofed(bytes, endpoint, parsed)
-    {
-        return Outcome::because(reason);
+    if matches!(scratch.outer.class, Class::Flow) && matches!(scratch.outer.fragment, Fragment::Whole) {
+        return flow(tables, endpoint, scratch, direction);
     }
-    match parsed.class {
-        Class::Arp | Class::Neighbour | Class::Router => return Outcome::because(Reason::Neighbour),
-        Class::Error => {
-            // The quoted packet travelled the other way.
-            let travelled = direction.opposite();
-            return match packet::parse_quoted(bytes, parsed, quoted) {
-                Some(reason) => Outcome::because(reason),
-                None => related(tables, endpoint, state, parsed, quoted, travelled),
-            };
+    uncommon(tables, bytes, endpoint, scratch, direction);
+}
+
+/// A packet that is judged by its own addresses and ports.
+#[inline(always)]
+fn flow<T: Tables>(tables: &T, endpoint: &Endpoint, scratch: &mut Scratch, direction: Direction) {
+    let parsed = &scratch.outer;
+    if matches!(direction, Direction::Egress) {
+        if !endpoint.owns(&parsed.source) {
+            scratch.outcome = Outcome::because(Reason::Spoofed);
+            return;
         }
-        Class::Flow => {}
+        if endpoint.owns(&parsed.destination) {
+            scratch.outcome = Outcome::because(Reason::Loopback);
+            return;
+        }
     }
-    let mut ports = Ports { source: parsed.source_port, destination: parsed.destination_port, seen: 0 };
-    if !matches!(parsed.fragment, Fragment::Whole)
-        && let Some(reason) = fragmented(tables, endpoint, state, parsed, &mut ports)
+    scratch.seen = view(endpoint, parsed, direction);
+    judge_flow(tables, endpoint, scratch, direction);
+}
+
+/// Everything but whole packets of flows.
+#[inline(never)]
+fn uncommon<T: Tables, B: Bytes>(
+    tables: &T,
+    bytes: B,
+    endpoint: &Endpoint,
+    scratch: &mut Scratch,
+    direction: Direction,
+) {
+    if matches!(direction, Direction::Egress)
+        && let Some(reason) = spoofed(bytes, endpoint, &scratch.outer)
     {
-        return Outcome::because(reason);
+        scratch.outcome = Outcome::because(reason);
+        return;
     }
-    *seen = view(endpoint, parsed, &ports, direction);
-    if matches!(direction, Direction::Egress) && endpoint.owns(&seen.key.remote) {
-        return Outcome::because(Reason::Loopback);
+    match scratch.outer.class {
+        Class::Arp | Class::Neighbour | Class::Router => {
+            scratch.outcome = Outcome::because(Reason::Neighbour)
+        }
+        Class::Error => match packet::parse_quoted(bytes, &scratch.outer, &mut scratch.quoted) {
+            Some(reason) => scratch.outcome = Outcome::because(reason),
+            None => related(tables, endpoint, scratch, direction),
+        },
+        Class::Flow => match fragmented(tables, endpoint, &mut scratch.outer, scratch.state.ticks_per_second)
+        {
+            Some(reason) => scratch.outcome = Outcome::because(reason),
+            None => flow(tables, endpoint, scratch, direction),
+        },
     }
-    judge_flow(tables, endpoint, state, seen)
 }
 
 /// What a pod may not put on the wire: addresses that are not its own, and a router's messages.
@@ -183,7 +240,7 @@ fn spoofed<B: Bytes>(bytes: B, endpoint: &Endpoint, parsed: &Parsed) -> Option<R
                 return match bytes.load::<16>(parsed.offset) {
                     None => Some(Reason::Truncated),
                     Some(target) => {
-                        let target = crate::addr::Addr(target);
+                        let target = Addr(target);
                         (!endpoint.owns(&target) && !target.is_link_local()).then_some(Reason::Spoofed)
                     }
                 };
@@ -194,31 +251,32 @@ fn spoofed<B: Bytes>(bytes: B, endpoint: &Endpoint, parsed: &Parsed) -> Option<R
     }
 }
 
-/// Remembers the ports of a first fragment, or finds those of a later one. A subprogram of its own: few
-/// packets are fragments, and the kernel's stack is small.
+/// Remembers the ports of a first fragment, or finds those of a later one.
 #[inline(never)]
 fn fragmented<T: Tables>(
     tables: &T,
     endpoint: &Endpoint,
-    state: &State,
-    parsed: &Parsed,
-    ports: &mut Ports,
+    parsed: &mut Parsed,
+    ticks_per_second: u32,
 ) -> Option<Reason> {
-    ports.seen = tables.now();
+    let now = tables.now();
     let key = FragmentKey {
         source: parsed.source,
         destination: parsed.destination,
         endpoint: endpoint.id,
         identification: parsed.identification,
         protocol: parsed.protocol as u32,
+        reserved: 0,
     };
     if matches!(parsed.fragment, Fragment::First) {
-        return if tables.remember_fragment(&key, *ports) { None } else { Some(Reason::TableFull) };
+        let ports = Ports { source: parsed.source_port, destination: parsed.destination_port, seen: now };
+        return if tables.remember_fragment(&key, ports) { None } else { Some(Reason::TableFull) };
     }
     match tables.fragment(&key) {
         // Reassembly gives up after 30 s in Linux, 60 s in RFC 8200: identifications come again.
-        Some(first) if ports.seen.wrapping_sub(first.seen) <= state.ticks_per_second.wrapping_mul(60) => {
-            *ports = first;
+        Some(first) if now.wrapping_sub(first.seen) <= ticks_per_second.wrapping_mul(60) => {
+            parsed.source_port = first.source;
+            parsed.destination_port = first.destination;
             None
         }
         _ => Some(Reason::FragmentWithoutFirst),
@@ -227,19 +285,26 @@ fn fragmented<T: Tables>(
 
 /// The packet from the endpoint's point of view.
 #[inline(always)]
-fn view(endpoint: &Endpoint, parsed: &Parsed, ports: &Ports, direction: Direction) -> Seen {
+fn view(endpoint: &Endpoint, parsed: &Parsed, direction: Direction) -> Seen {
     let egress = matches!(direction, Direction::Egress);
-    let remote = if egress { parsed.destination } else { parsed.source };
+    let (source, destination) = (parsed.source_port, parsed.destination_port);
     let (local_port, remote_port, port) = if parsed.is_icmp() {
         // Both directions of an echo share the identifier; the type is what rules speak of.
-        (ports.destination, 0, ports.source >> 8)
+        (destination, 0, source >> 8)
     } else if egress {
-        (ports.source, ports.destination, ports.destination)
+        (source, destination, destination)
     } else {
-        (ports.destination, ports.source, ports.destination)
+        (destination, source, destination)
     };
+    let remote = if egress { parsed.destination } else { parsed.source };
     Seen {
-        key: ConnectionKey { endpoint: endpoint.id, remote, local_port, remote_port, protocol: parsed.protocol },
+        key: ConnectionKey {
+            endpoint: endpoint.id,
+            remote,
+            local_port,
+            remote_port,
+            protocol: parsed.protocol,
+        },
         port: port_key(parsed.protocol, port),
         direction,
         tcp_flags: parsed.tcp_flags,
@@ -248,26 +313,34 @@ fn view(endpoint: &Endpoint, parsed: &Parsed, ports: &Ports, direction: Directio
 
 /// The order of look-ups for one flow. `Row::CONNECTION_FIRST` changes the order, never the verdict.
 #[inline(always)]
-fn judge_flow<T: Tables>(tables: &T, endpoint: &Endpoint, state: &State, seen: &Seen) -> Outcome {
-    let row = endpoint.row(state.generation, seen.direction);
-    if row.flags & Row::CONNECTION_FIRST != 0 {
-        let found = current(tables, state, seen);
-        if found.reason.passes() {
-            return found;
-        }
+fn judge_flow<T: Tables>(tables: &T, endpoint: &Endpoint, scratch: &mut Scratch, direction: Direction) {
+    if endpoint.row(scratch.state.generation, direction).flags & Row::CONNECTION_FIRST != 0
+        && current(tables, scratch)
+    {
+        return;
     }
-    let judged = policy(tables, row, state, seen);
-    match judged.word.kind() {
-        Kind::Allow => {
-            let new = if seen.key.protocol == protocol::TCP {
-                seen.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
-            } else {
-                tables.first_seen(seen.key.tag())
-            };
-            Outcome { reason: Reason::Allowed, rule: judged.word.number(), new }
-        }
-        Kind::AllowTracked => track(tables, state, seen, judged.word.number()),
-        _ => reply(tables, endpoint, state, seen, judged),
+    policy(tables, endpoint, scratch, direction);
+    let word = scratch.judged.word;
+    if matches!(word.kind(), Kind::Allow) {
+        let seen = &scratch.seen;
+        let new = if seen.key.protocol == protocol::TCP {
+            seen.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
+        } else {
+            tables.first_seen(seen.key.tag())
+        };
+        scratch.outcome = Outcome { reason: Reason::Allowed, rule: word.number(), new };
+    } else {
+        with_entry(tables, endpoint, scratch);
+    }
+}
+
+/// What policy does not simply allow.
+#[inline(never)]
+fn with_entry<T: Tables>(tables: &T, endpoint: &Endpoint, scratch: &mut Scratch) {
+    if matches!(scratch.judged.word.kind(), Kind::AllowTracked) {
+        track(tables, scratch);
+    } else {
+        reply(tables, endpoint, scratch);
     }
 }
 
@@ -287,31 +360,32 @@ fn denied(judged: Judged) -> Outcome {
     Outcome::by(reason, judged.word.number())
 }
 
-/// The dense tables' answer.
-#[inline(always)]
-fn policy<T: Tables>(tables: &T, row: Row, state: &State, seen: &Seen) -> Judged {
-    match locate(tables, &seen.key.remote, state.generation) {
-        Some((_, group)) => Judged { word: decide(tables, (row.base, row.len), group, seen.port), known: true },
-        None => Judged { word: Word::default(), known: false },
-    }
+/// The dense tables' answer for the flow in `scratch.seen`, as a packet in `direction`.
+#[inline(never)]
+fn policy<T: Tables>(tables: &T, endpoint: &Endpoint, scratch: &mut Scratch, direction: Direction) {
+    let generation = scratch.state.generation;
+    scratch.judged = match locate(tables, &scratch.seen.key.remote, generation) {
+        Some((identity, group)) => {
+            let row = endpoint.row(generation, direction);
+            let word = decide(tables, (row.base, row.len), group, scratch.seen.port);
+            Judged { word, identity, located: true, known: true }
+        }
+        None => Judged { located: true, ..Judged::NOTHING },
+    };
 }
 
-/// A live entry in either table.
-#[inline(always)]
-fn find<T: Tables>(tables: &T, state: &State, key: &ConnectionKey) -> Option<(T::Slot, Connection, Table)> {
-    let now = tables.now();
-    let mut table = Table::Established;
-    let mut slot = tables.connection(Table::Established, key);
-    if slot.is_none() {
-        table = Table::HalfOpen;
-        slot = tables.connection(Table::HalfOpen, key);
+/// Looks for a live entry in either table.
+#[inline(never)]
+fn find<T: Tables>(tables: &T, seen: &Seen, found: &mut Found, ticks_per_second: u32) -> bool {
+    found.now = tables.now();
+    found.table = Table::Established;
+    if !tables.connection(Table::Established, &seen.key, &mut found.connection) {
+        found.table = Table::HalfOpen;
+        if !tables.connection(Table::HalfOpen, &seen.key, &mut found.connection) {
+            return false;
+        }
     }
-    let slot = slot?;
-    let connection = slot.get();
-    if conntrack::expired(&connection, table, key.protocol, now, state.ticks_per_second) {
-        return None;
-    }
-    Some((slot, connection, table))
+    !conntrack::expired(&found.connection, found.table, seen.key.protocol, found.now, ticks_per_second)
 }
 
 /// Whether the packet opens a connection anew, whatever the table remembers.
@@ -320,98 +394,111 @@ fn reopens(connection: &Connection, seen: &Seen) -> bool {
     connection.state & Connection::CLOSED != 0 && seen.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
 }
 
-/// The connection's own verdict, where the policy in force has judged it already; otherwise a drop, which
-/// only says that the tables must be asked.
+/// Whether the policy in force has judged the connection already; if so, its verdict holds.
 #[inline(always)]
-fn current<T: Tables>(tables: &T, state: &State, seen: &Seen) -> Outcome {
-    match find(tables, state, &seen.key) {
-        Some((slot, connection, table))
-            if connection.generation == state.generation && !reopens(&connection, seen) =>
-        {
-            keep(tables, state, seen, &slot, &connection, table)
+fn current<T: Tables>(tables: &T, scratch: &mut Scratch) -> bool {
+    let holds = find(tables, &scratch.seen, &mut scratch.found, scratch.state.ticks_per_second)
+        && scratch.found.connection.generation == scratch.state.generation
+        && !reopens(&scratch.found.connection, &scratch.seen);
+    if holds {
+        keep(tables, scratch);
+    }
+    holds
+}
+
+/// Notes one more packet of the connection found, which may go on.
+#[inline(always)]
+fn keep<T: Tables>(tables: &T, scratch: &mut Scratch) {
+    let Scratch { seen, state, found, outcome, .. } = scratch;
+    let reply = found.connection.is_reply(seen.direction);
+    let reason = if reply { Reason::Reply } else { Reason::Established };
+    *outcome = Outcome::by(reason, found.connection.rule);
+    let next = conntrack::step(
+        &found.connection,
+        reply,
+        seen.tcp_flags,
+        state.generation,
+        found.now,
+        state.ticks_per_second,
+    );
+    let answered = reply && matches!(found.table, Table::HalfOpen) && seen.tcp_flags & tcp::RST == 0;
+    if answered || next.is_some() {
+        if let Some(next) = next {
+            found.connection = next;
         }
-        _ => Outcome::because(Reason::Unprogrammed),
+        note(tables, seen, found, answered);
     }
 }
 
-/// Notes one more packet of a connection that may go on.
-#[inline(always)]
-fn keep<T: Tables>(
-    tables: &T,
-    state: &State,
-    seen: &Seen,
-    slot: &T::Slot,
-    connection: &Connection,
-    table: Table,
-) -> Outcome {
-    let reply = connection.is_reply(seen.direction);
-    let next =
-        conntrack::step(connection, reply, seen.tcp_flags, state.generation, tables.now(), state.ticks_per_second);
-    if reply && matches!(table, Table::HalfOpen) && seen.tcp_flags & tcp::RST == 0 {
-        promote(tables, &seen.key, &next.unwrap_or(*connection));
-    } else if let Some(next) = next {
-        slot.set(next);
-    }
-    Outcome::by(if reply { Reason::Reply } else { Reason::Established }, connection.rule)
-}
-
-/// An answered connection goes where floods do not reach. If the map refuses, the half-open entry serves on.
+/// Writes the entry back, once a second for a busy connection. An answered connection goes where floods do
+/// not reach; if that map refuses, the half-open entry serves on.
 #[inline(never)]
-fn promote<T: Tables>(tables: &T, key: &ConnectionKey, connection: &Connection) -> bool {
-    let moved = tables.remember(Table::Established, key, *connection);
-    if moved {
-        tables.forget(Table::HalfOpen, key);
+fn note<T: Tables>(tables: &T, seen: &Seen, found: &Found, answered: bool) {
+    if !answered {
+        tables.rewrite(found.table, &seen.key, &found.connection);
+    } else if tables.remember(Table::Established, &seen.key, &found.connection) {
+        tables.forget(Table::HalfOpen, &seen.key);
     }
-    moved
 }
 
 /// A forward packet that policy allows and whose replies need an entry.
-#[inline(never)]
-fn track<T: Tables>(tables: &T, state: &State, seen: &Seen, rule: u32) -> Outcome {
-    if let Some((slot, connection, table)) = find(tables, state, &seen.key)
-        && !reopens(&connection, seen)
+#[inline(always)]
+fn track<T: Tables>(tables: &T, scratch: &mut Scratch) {
+    let rule = scratch.judged.word.number();
+    if find(tables, &scratch.seen, &mut scratch.found, scratch.state.ticks_per_second)
+        && !reopens(&scratch.found.connection, &scratch.seen)
     {
-        let judged = Connection { rule, ..connection };
-        return keep(tables, state, seen, &slot, &judged, table);
+        scratch.found.connection.rule = rule;
+        return keep(tables, scratch);
     }
-    let connection = Connection {
+    open(tables, scratch, rule);
+}
+
+/// Makes the entry of a new connection.
+#[inline(never)]
+fn open<T: Tables>(tables: &T, scratch: &mut Scratch, rule: u32) {
+    let Scratch { seen, state, found, outcome, .. } = scratch;
+    found.connection = Connection {
         generation: state.generation,
-        seen: tables.now(),
+        seen: found.now,
         rule,
         opener: seen.direction as u8,
         ..Connection::default()
     };
     // A closed connection that opens again leaves the other table, or its old entry would be found first.
-    tables.forget(Table::Established, &seen.key);
-    if tables.remember(Table::HalfOpen, &seen.key, connection) {
+    if matches!(found.table, Table::Established) {
+        tables.forget(Table::Established, &seen.key);
+    }
+    *outcome = if tables.remember(Table::HalfOpen, &seen.key, &found.connection) {
         Outcome { reason: Reason::New, rule, new: true }
     } else {
         Outcome::by(Reason::TableFull, rule)
-    }
+    };
 }
 
 /// A packet that policy would deny as a new flow: passes as a reply, if what it replies to may still be
 /// sent. A stale entry is judged again here, and goes when it is denied now.
-#[inline(never)]
-fn reply<T: Tables>(tables: &T, endpoint: &Endpoint, state: &State, seen: &Seen, judged: Judged) -> Outcome {
-    let Some((slot, connection, table)) = find(tables, state, &seen.key) else {
-        return denied(judged);
-    };
+#[inline(always)]
+fn reply<T: Tables>(tables: &T, endpoint: &Endpoint, scratch: &mut Scratch) {
+    scratch.outcome = denied(scratch.judged);
+    if !find(tables, &scratch.seen, &mut scratch.found, scratch.state.ticks_per_second) {
+        return;
+    }
+    let seen = scratch.seen;
     // A forward packet that was just denied: its entry has no right to stay. Nor has a stale entry whose
     // opener would be denied now.
-    let stays = connection.is_reply(seen.direction)
-        && (connection.generation == state.generation || {
+    let stays = scratch.found.connection.is_reply(seen.direction)
+        && (scratch.found.connection.generation == scratch.state.generation || {
             let opener = seen.direction.opposite();
-            let forward = Seen { port: forward_port(seen, opener), direction: opener, ..*seen };
-            policy(tables, endpoint.row(state.generation, opener), state, &forward).word.allows()
+            scratch.seen.port = forward_port(&seen, opener);
+            policy(tables, endpoint, scratch, opener);
+            scratch.judged.word.allows()
         });
     if !stays {
-        tables.forget(table, &seen.key);
+        tables.forget(scratch.found.table, &scratch.seen.key);
+    } else if !reopens(&scratch.found.connection, &scratch.seen) {
+        keep(tables, scratch);
     }
-    if !stays || reopens(&connection, seen) {
-        return denied(judged);
-    }
-    keep(tables, state, seen, &slot, &connection, table)
 }
 
 /// The port that the opener's packets were judged by.
@@ -431,46 +518,48 @@ fn forward_port(seen: &Seen, opener: Direction) -> u32 {
 /// An ICMP error passes where the packet it quotes would: as a forward packet or as a reply. The error's
 /// sender may be any router, but not a foreign tenant.
 #[inline(never)]
-fn related<T: Tables>(
-    tables: &T,
-    endpoint: &Endpoint,
-    state: &State,
-    parsed: &Parsed,
-    inner: &Parsed,
-    travelled: Direction,
-) -> Outcome {
+fn related<T: Tables>(tables: &T, endpoint: &Endpoint, scratch: &mut Scratch, direction: Direction) {
+    // The quoted packet travelled the other way.
+    let travelled = direction.opposite();
+    let inner = &scratch.quoted;
     if matches!(inner.fragment, Fragment::Later) {
-        return Outcome::because(Reason::FragmentWithoutFirst);
+        scratch.outcome = Outcome::because(Reason::FragmentWithoutFirst);
+        return;
     }
-    let direction = travelled.opposite();
     let ours = if matches!(travelled, Direction::Egress) { &inner.source } else { &inner.destination };
     if !endpoint.owns(ours) {
-        return Outcome::because(Reason::BadHeader);
+        scratch.outcome = Outcome::because(Reason::BadHeader);
+        return;
     }
-    let ports = Ports { source: inner.source_port, destination: inner.destination_port, seen: 0 };
-    let quoted = view(endpoint, inner, &ports, travelled);
-    let remote = if matches!(direction, Direction::Egress) { &parsed.destination } else { &parsed.source };
-    if let Some((_, group)) = locate(tables, remote, state.generation) {
-        let row = endpoint.row(state.generation, direction);
-        let word = decide(tables, (row.base, row.len), group, quoted.port);
-        if matches!(word.kind(), Kind::Tenancy) {
-            return Outcome::by(Reason::Tenancy, word.number());
-        }
+    scratch.seen = view(endpoint, inner, travelled);
+    let quoted = scratch.seen.key.remote;
+    scratch.seen.key.remote =
+        if matches!(direction, Direction::Egress) { scratch.outer.destination } else { scratch.outer.source };
+    policy(tables, endpoint, scratch, direction);
+    if matches!(scratch.judged.word.kind(), Kind::Tenancy) {
+        scratch.outcome = Outcome::by(Reason::Tenancy, scratch.judged.word.number());
+        return;
     }
-    let judged = policy(tables, endpoint.row(state.generation, travelled), state, &quoted);
-    if judged.word.allows() {
-        return Outcome::by(Reason::Related, judged.word.number());
-    }
-    match find(tables, state, &quoted.key) {
-        Some((_, connection, _)) if connection.is_reply(travelled) => Outcome::by(Reason::Related, connection.rule),
-        _ => denied(judged),
-    }
+    scratch.seen.key.remote = quoted;
+    policy(tables, endpoint, scratch, travelled);
+    // An event speaks of the error's sender, which this was not.
+    scratch.judged.located = false;
+    scratch.outcome = if scratch.judged.word.allows() {
+        Outcome::by(Reason::Related, scratch.judged.word.number())
+    } else if find(tables, &scratch.seen, &mut scratch.found, scratch.state.ticks_per_second)
+        && scratch.found.connection.is_reply(travelled)
+    {
+        Outcome::by(Reason::Related, scratch.found.connection.rule)
+    } else {
+        denied(scratch.judged)
+    };
 }
 
 /// Builds the event and hands it over.
 #[inline(never)]
-fn report<T: Tables>(tables: &T, endpoint: &Endpoint, state: &State, parsed: &Parsed, verdict: &Verdict) {
-    let egress = matches!(verdict.direction, Direction::Egress);
+fn report<T: Tables>(tables: &T, endpoint: &Endpoint, scratch: &mut Scratch, direction: Direction) {
+    let Scratch { outer: parsed, judged, outcome, length, state, .. } = scratch;
+    let egress = matches!(direction, Direction::Egress);
     let (local, remote) =
         if egress { (&parsed.source, &parsed.destination) } else { (&parsed.destination, &parsed.source) };
     let (local_port, remote_port) = if egress || parsed.is_icmp() {
@@ -478,24 +567,25 @@ fn report<T: Tables>(tables: &T, endpoint: &Endpoint, state: &State, parsed: &Pa
     } else {
         (parsed.destination_port, parsed.source_port)
     };
-    let remote_identity = match locate(tables, remote, state.generation) {
-        Some((identity, _)) => identity,
-        None => 0,
-    };
+    if !judged.located
+        && let Some((identity, _)) = locate(tables, remote, state.generation)
+    {
+        judged.identity = identity;
+    }
     let event = Event {
         time: 0,
         local: *local,
         remote: *remote,
         ifindex: endpoint.ifindex,
-        remote_identity,
+        remote_identity: judged.identity,
         local_identity: endpoint.identity,
-        rule: verdict.outcome.rule,
-        length: verdict.length,
+        rule: outcome.rule,
+        length: *length,
         local_port,
         remote_port,
         protocol: parsed.protocol,
-        direction: verdict.direction as u8,
-        reason: verdict.outcome.reason as u8,
+        direction: direction as u8,
+        reason: outcome.reason as u8,
         tcp_flags: parsed.tcp_flags,
         generation: state.generation,
     };

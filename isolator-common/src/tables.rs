@@ -9,19 +9,8 @@ use crate::event::Event;
 use crate::policy::{Direction, Word};
 use crate::reason::Reason;
 
-/// A connection entry that can be rewritten in place.
-pub trait Slot {
-    /// A copy of the entry.
-    fn get(&self) -> Connection;
-    /// Replaces the entry. Last writer wins; every field may be a little stale.
-    fn set(&self, connection: Connection);
-}
-
 /// The maps as `judge` sees them. `None` always means "not there", never "error".
 pub trait Tables {
-    /// Handle of a connection entry.
-    type Slot: Slot;
-
     /// The state map's only entry.
     fn state(&self) -> State;
     /// The endpoint behind an interface of the node.
@@ -38,10 +27,12 @@ pub trait Tables {
     fn cell(&self, index: u32) -> Option<Word>;
     /// An entry of the interval table, packed.
     fn interval(&self, index: u32) -> Option<u64>;
-    /// A connection entry.
-    fn connection(&self, table: Table, key: &ConnectionKey) -> Option<Self::Slot>;
+    /// Copies a connection's entry into `found`, if it is there, and says whether.
+    fn connection(&self, table: Table, key: &ConnectionKey, found: &mut Connection) -> bool;
+    /// Replaces an entry in place, if it is still there. Last writer wins.
+    fn rewrite(&self, table: Table, key: &ConnectionKey, connection: &Connection);
     /// Adds or replaces a connection; false when the map refuses.
-    fn remember(&self, table: Table, key: &ConnectionKey, connection: Connection) -> bool;
+    fn remember(&self, table: Table, key: &ConnectionKey, connection: &Connection) -> bool;
     /// Removes a connection, if it is there.
     fn forget(&self, table: Table, key: &ConnectionKey);
     /// Ports of a fragmented packet whose first fragment was seen.

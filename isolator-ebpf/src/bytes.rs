@@ -10,6 +10,20 @@ use isolator_common::packet::Bytes;
 /// Longest offset that is read. The verifier wants a bound on what is added to a packet pointer.
 const FARTHEST: usize = 2048;
 
+/// One load of the given width, extended by zeros.
+macro_rules! wide {
+    ($width:literal, $address:expr) => {{
+        let loaded: u64;
+        // SAFETY: the address and what follows lie within the packet: `load` checks it, and the verifier
+        // again. Unaligned loads are no matter to an instruction.
+        unsafe {
+            asm!(concat!("{0} = *(", $width, " *)({1} + 0)"), out(reg) loaded, in(reg) $address,
+                options(pure, readonly, nostack, preserves_flags));
+        }
+        loaded
+    }};
+}
+
 /// The linear part of a packet.
 #[derive(Clone, Copy)]
 pub(crate) struct Linear(pub(crate) *mut __sk_buff);
@@ -38,7 +52,30 @@ impl Bytes for Linear {
         if start + N > end {
             return None;
         }
-        // SAFETY: start..start+N lies within the packet: checked above, and again by the verifier.
-        Some(unsafe { *(start as *const [u8; N]) })
+        Some(read(start))
     }
+}
+
+/// `N` bytes at an address, in the widest loads that fit. To the compiler packet bytes are unaligned, and
+/// from such it would load one at a time. The kernel allows it where the processor does.
+#[inline(always)]
+fn read<const N: usize>(start: usize) -> [u8; N] {
+    let mut bytes = [0; N];
+    let mut at = 0;
+    while at + 8 <= N {
+        bytes[at..at + 8].copy_from_slice(&wide!("u64", start + at).to_ne_bytes());
+        at += 8;
+    }
+    if at + 4 <= N {
+        bytes[at..at + 4].copy_from_slice(&(wide!("u32", start + at) as u32).to_ne_bytes());
+        at += 4;
+    }
+    if at + 2 <= N {
+        bytes[at..at + 2].copy_from_slice(&(wide!("u16", start + at) as u16).to_ne_bytes());
+        at += 2;
+    }
+    if at < N {
+        bytes[at] = wide!("u8", start + at) as u8;
+    }
+    bytes
 }

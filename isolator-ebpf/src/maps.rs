@@ -53,27 +53,34 @@ pub(crate) static BLOCK_PEERS: Array<Peer> = Array::with_max_entries(capacity::B
 #[map]
 pub(crate) static HOSTS: HashMap<Addr, Peer> = HashMap::with_max_entries(capacity::HOSTS, BPF_F_NO_PREALLOC);
 #[map]
-pub(crate) static PREFIXES: LpmTrie<Addr, Peer> = LpmTrie::with_max_entries(capacity::PREFIXES, BPF_F_NO_PREALLOC);
+pub(crate) static PREFIXES: LpmTrie<Addr, Peer> =
+    LpmTrie::with_max_entries(capacity::PREFIXES, BPF_F_NO_PREALLOC);
 #[map]
 pub(crate) static CELLS: Array<u32> = Array::with_max_entries(capacity::CELLS, 0);
 #[map]
 pub(crate) static INTERVALS: Array<u64> = Array::with_max_entries(capacity::INTERVALS, 0);
 #[map]
-pub(crate) static ESTABLISHED4: LruHashMap<Key4, Connection> = LruHashMap::with_max_entries(capacity::ESTABLISHED4, 0);
+pub(crate) static ESTABLISHED4: LruHashMap<Key4, Connection> =
+    LruHashMap::with_max_entries(capacity::ESTABLISHED4, 0);
 #[map]
-pub(crate) static ESTABLISHED6: LruHashMap<Key6, Connection> = LruHashMap::with_max_entries(capacity::ESTABLISHED6, 0);
+pub(crate) static ESTABLISHED6: LruHashMap<Key6, Connection> =
+    LruHashMap::with_max_entries(capacity::ESTABLISHED6, 0);
 #[map]
-pub(crate) static HALF_OPEN4: LruHashMap<Key4, Connection> = LruHashMap::with_max_entries(capacity::HALF_OPEN4, 0);
+pub(crate) static HALF_OPEN4: LruHashMap<Key4, Connection> =
+    LruHashMap::with_max_entries(capacity::HALF_OPEN4, 0);
 #[map]
-pub(crate) static HALF_OPEN6: LruHashMap<Key6, Connection> = LruHashMap::with_max_entries(capacity::HALF_OPEN6, 0);
+pub(crate) static HALF_OPEN6: LruHashMap<Key6, Connection> =
+    LruHashMap::with_max_entries(capacity::HALF_OPEN6, 0);
 #[map]
-pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, Ports> = LruHashMap::with_max_entries(capacity::FRAGMENTS, 0);
+pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, Ports> =
+    LruHashMap::with_max_entries(capacity::FRAGMENTS, 0);
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<Count> = PerCpuArray::with_max_entries(capacity::COUNTERS, 0);
 #[map]
 pub(crate) static SEEN: PerCpuArray<Mark> = PerCpuArray::with_max_entries(capacity::SEEN, 0);
 #[map]
-pub(crate) static EVENT_RATE: LruPerCpuHashMap<u32, Window> = LruPerCpuHashMap::with_max_entries(capacity::EVENT_RATE, 0);
+pub(crate) static EVENT_RATE: LruPerCpuHashMap<u32, Window> =
+    LruPerCpuHashMap::with_max_entries(capacity::EVENT_RATE, 0);
 #[map]
 pub(crate) static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(capacity::LOST, 0);
 #[map]

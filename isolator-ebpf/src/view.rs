@@ -1,11 +1,11 @@
 //! The BPF maps as `judge` sees them. One line per question; no decisions.
 #![expect(unsafe_code, reason = "values of hash maps are shared with the agent and reached by raw pointers")]
 
-use crate::maps::{
-    BLOCK_PEERS, BLOCKS4, BLOCKS6, CELLS, ENDPOINTS, ENDPOINTS_WIDE, ESTABLISHED4, ESTABLISHED6, FRAGMENTS, HALF_OPEN4,
-    HALF_OPEN6, HOSTS, INTERVALS, PREFIXES, STATE,
-};
 use crate::events;
+use crate::maps::{
+    BLOCK_PEERS, BLOCKS4, BLOCKS6, CELLS, ENDPOINTS, ENDPOINTS_WIDE, ESTABLISHED4, ESTABLISHED6, FRAGMENTS,
+    HALF_OPEN4, HALF_OPEN6, HOSTS, INTERVALS, PREFIXES, STATE,
+};
 use aya_ebpf::maps::lpm_trie::Key;
 use isolator_common::addr::Addr;
 use isolator_common::conntrack::{Connection, ConnectionKey, FragmentKey, Ports, Table};
@@ -13,32 +13,23 @@ use isolator_common::endpoint::{Endpoint, Peer, State};
 use isolator_common::event::Event;
 use isolator_common::policy::{Direction, Word};
 use isolator_common::reason::Reason;
-use isolator_common::tables::{Slot, Tables, capacity};
+use isolator_common::tables::{Tables, capacity};
 
 /// All maps of this node.
 pub(crate) struct Maps;
 
-/// A connection entry in its map.
-pub(crate) struct Entry(*mut Connection);
-
-impl Slot for Entry {
-    #[inline(always)]
-    fn get(&self) -> Connection {
-        // SAFETY: the pointer came from a look-up in this run of the program; entries stay readable
-        // until it ends. Another CPU may write: every field may be a little stale.
-        unsafe { *self.0 }
-    }
-
-    #[inline(always)]
-    fn set(&self, connection: Connection) {
-        // SAFETY: as in `get`.
-        unsafe { *self.0 = connection };
+/// Where a connection's entry lies.
+#[inline(always)]
+fn entry(table: Table, key: &ConnectionKey) -> Option<*mut Connection> {
+    match (table, key.remote.is_v4()) {
+        (Table::Established, true) => ESTABLISHED4.get_ptr_mut(&key.key4()),
+        (Table::Established, false) => ESTABLISHED6.get_ptr_mut(&key.key6()),
+        (Table::HalfOpen, true) => HALF_OPEN4.get_ptr_mut(&key.key4()),
+        (Table::HalfOpen, false) => HALF_OPEN6.get_ptr_mut(&key.key6()),
     }
 }
 
 impl Tables for Maps {
-    type Slot = Entry;
-
     #[inline(always)]
     fn state(&self) -> State {
         STATE.get(0).copied().unwrap_or_default()
@@ -57,7 +48,11 @@ impl Tables for Maps {
     fn block(&self, addr: &Addr) -> Option<u32> {
         // SAFETY: the values are single words.
         unsafe {
-            if addr.is_v4() { BLOCKS4.get(&(addr.low32() >> 8)).copied() } else { BLOCKS6.get(&addr.block()).copied() }
+            if addr.is_v4() {
+                BLOCKS4.get(&(addr.low32() >> 8)).copied()
+            } else {
+                BLOCKS6.get(&addr.block()).copied()
+            }
         }
     }
 
@@ -88,23 +83,29 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn connection(&self, table: Table, key: &ConnectionKey) -> Option<Entry> {
-        match (table, key.remote.is_v4()) {
-            (Table::Established, true) => ESTABLISHED4.get_ptr_mut(&key.key4()),
-            (Table::Established, false) => ESTABLISHED6.get_ptr_mut(&key.key6()),
-            (Table::HalfOpen, true) => HALF_OPEN4.get_ptr_mut(&key.key4()),
-            (Table::HalfOpen, false) => HALF_OPEN6.get_ptr_mut(&key.key6()),
-        }
-        .map(Entry)
+    fn connection(&self, table: Table, key: &ConnectionKey, found: &mut Connection) -> bool {
+        let Some(entry) = entry(table, key) else { return false };
+        // SAFETY: entries stay readable until the program ends. Another CPU may write: every field may be a
+        // little stale.
+        *found = unsafe { *entry };
+        true
     }
 
     #[inline(always)]
-    fn remember(&self, table: Table, key: &ConnectionKey, connection: Connection) -> bool {
+    fn rewrite(&self, table: Table, key: &ConnectionKey, connection: &Connection) {
+        if let Some(entry) = entry(table, key) {
+            // SAFETY: as in `connection`.
+            unsafe { *entry = *connection };
+        }
+    }
+
+    #[inline(always)]
+    fn remember(&self, table: Table, key: &ConnectionKey, connection: &Connection) -> bool {
         match (table, key.remote.is_v4()) {
-            (Table::Established, true) => ESTABLISHED4.insert(&key.key4(), &connection, 0),
-            (Table::Established, false) => ESTABLISHED6.insert(&key.key6(), &connection, 0),
-            (Table::HalfOpen, true) => HALF_OPEN4.insert(&key.key4(), &connection, 0),
-            (Table::HalfOpen, false) => HALF_OPEN6.insert(&key.key6(), &connection, 0),
+            (Table::Established, true) => ESTABLISHED4.insert(&key.key4(), connection, 0),
+            (Table::Established, false) => ESTABLISHED6.insert(&key.key6(), connection, 0),
+            (Table::HalfOpen, true) => HALF_OPEN4.insert(&key.key4(), connection, 0),
+            (Table::HalfOpen, false) => HALF_OPEN6.insert(&key.key6(), connection, 0),
         }
         .is_ok()
     }

@@ -18,12 +18,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[repr(C)]
 pub(crate) struct TrieKey {
     bits: u32,
-    addr: Addr,
+    addr: [u8; 16],
 }
 
 impl From<&Prefix> for TrieKey {
     fn from(prefix: &Prefix) -> TrieKey {
-        TrieKey { bits: prefix.bits, addr: prefix.addr }
+        TrieKey { bits: prefix.bits, addr: prefix.addr.0 }
     }
 }
 
@@ -118,7 +118,7 @@ impl Maps {
         };
         self.hosts.scan(host).map_err(of(name::HOSTS))?;
         let prefix = |key: TrieKey, peer| {
-            image.prefixes.insert(Prefix { addr: key.addr, bits: key.bits }, peer);
+            image.prefixes.insert(Prefix { addr: Addr(key.addr), bits: key.bits }, peer);
         };
         self.prefixes.scan(prefix).map_err(of(name::PREFIXES))?;
         let cell = |index, word| {

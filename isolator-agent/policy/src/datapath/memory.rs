@@ -11,24 +11,9 @@ use isolator_common::event::Event;
 use isolator_common::judge::{Arrival, Outcome, Scratch, judge};
 use isolator_common::policy::{Direction, Word};
 use isolator_common::reason::Reason;
-use isolator_common::tables::{Slot, Tables};
+use isolator_common::tables::Tables;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
-
-/// The entry of a connection. It stays valid when the table forgets it, as in the kernel.
-#[derive(Clone, Debug)]
-pub struct Entry(Rc<Cell<Connection>>);
-
-impl Slot for Entry {
-    fn get(&self) -> Connection {
-        self.0.get()
-    }
-
-    fn set(&self, connection: Connection) {
-        self.0.set(connection);
-    }
-}
 
 /// Packets and bytes, as COUNTERS keeps them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,8 +29,8 @@ pub struct Count {
 pub struct Memory {
     /// What the agent writes. May be changed between packets.
     pub image: Image,
-    established: RefCell<BTreeMap<ConnectionKey, Entry>>,
-    half_open: RefCell<BTreeMap<ConnectionKey, Entry>>,
+    established: RefCell<BTreeMap<ConnectionKey, Connection>>,
+    half_open: RefCell<BTreeMap<ConnectionKey, Connection>>,
     fragments: RefCell<BTreeMap<FragmentKey, Ports>>,
     counters: RefCell<BTreeMap<(u32, Direction, Reason), Count>>,
     seen: RefCell<BTreeSet<u32>>,
@@ -84,7 +69,7 @@ impl Memory {
     /// Contents of a connection table, by key.
     #[must_use]
     pub fn connections(&self, table: Table) -> Vec<(ConnectionKey, Connection)> {
-        self.table(table).borrow().iter().map(|(key, entry)| (*key, entry.get())).collect()
+        self.table(table).borrow().iter().map(|(key, entry)| (*key, *entry)).collect()
     }
 
     /// Packets and bytes so far of the endpoint in `slot`.
@@ -98,7 +83,7 @@ impl Memory {
         self.events.take()
     }
 
-    fn table(&self, table: Table) -> &RefCell<BTreeMap<ConnectionKey, Entry>> {
+    fn table(&self, table: Table) -> &RefCell<BTreeMap<ConnectionKey, Connection>> {
         match table {
             Table::Established => &self.established,
             Table::HalfOpen => &self.half_open,
@@ -115,8 +100,6 @@ pub fn judge_frame(memory: &Memory, ifindex: u32, frame: &[u8], direction: Direc
 }
 
 impl Tables for Memory {
-    type Slot = Entry;
-
     fn state(&self) -> State {
         self.image.state
     }
@@ -149,16 +132,26 @@ impl Tables for Memory {
         Some(self.image.intervals.get(&index).copied().unwrap_or_default())
     }
 
-    fn connection(&self, table: Table, key: &ConnectionKey) -> Option<Entry> {
-        self.table(table).borrow().get(key).cloned()
+    fn connection(&self, table: Table, key: &ConnectionKey, found: &mut Connection) -> bool {
+        match self.table(table).borrow().get(key) {
+            Some(entry) => *found = *entry,
+            None => return false,
+        }
+        true
     }
 
-    fn remember(&self, table: Table, key: &ConnectionKey, connection: Connection) -> bool {
+    fn rewrite(&self, table: Table, key: &ConnectionKey, connection: &Connection) {
+        if let Some(entry) = self.table(table).borrow_mut().get_mut(key) {
+            *entry = *connection;
+        }
+    }
+
+    fn remember(&self, table: Table, key: &ConnectionKey, connection: &Connection) -> bool {
         let mut table = self.table(table).borrow_mut();
         if self.full.get() && !table.contains_key(key) {
             return false;
         }
-        table.insert(*key, Entry(Rc::new(Cell::new(connection))));
+        table.insert(*key, *connection);
         true
     }
 
