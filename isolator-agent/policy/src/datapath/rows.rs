@@ -1,0 +1,226 @@
+//! Rows as extents of CELLS, port sets as extents of INTERVALS. What the generation in force looks at is
+//! never written: a row that changes moves to fresh cells; only cells of groups that no address in force
+//! has are set in place. Not here: which endpoint has which row.
+
+use super::compiled::{CellSpec, Compiled, Effect, RowIndex, VerdictSpec};
+use super::extents::Extents;
+use super::image::Image;
+use super::layout::{Capacities, Capacity};
+use isolator_common::endpoint::{Endpoint, Row};
+use isolator_common::policy::{Direction, Interval, Kind, MAX_INTERVALS, Word};
+use std::collections::{BTreeMap, HashMap};
+
+/// Start and length of a run of cells.
+pub(crate) type Extent = (u32, u32);
+
+/// Contents of CELLS and INTERVALS, and where each row lies.
+pub(crate) struct Rows {
+    pub(crate) extents: BTreeMap<RowIndex, Extent>,
+    pub(crate) cells: BTreeMap<u32, Word>,
+    pub(crate) intervals: BTreeMap<u32, u64>,
+}
+
+/// Everything that the layout of rows depends on.
+pub(crate) struct Input<'a> {
+    pub(crate) previous: &'a Image,
+    pub(crate) compiled: &'a Compiled,
+    /// Rows in use, each with the rows that its endpoints have in force.
+    pub(crate) users: BTreeMap<RowIndex, Vec<Row>>,
+    /// By group index; 0 for groups without members.
+    pub(crate) groups: &'a [u32],
+    /// Sorted.
+    pub(crate) groups_in_force: &'a [u32],
+    /// By reason index.
+    pub(crate) rules: &'a [u32],
+    pub(crate) capacities: &'a Capacities,
+}
+
+/// Lays out all rows in use.
+pub(crate) fn lay(input: &Input<'_>) -> Result<Rows, Capacity> {
+    let in_force = extents_in_force(input.previous);
+    let mut sets = PortSets::in_force(input.previous, &in_force, input.capacities.intervals);
+    let mut cells = Extents::new(in_force, input.capacities.cells);
+    let count = input.groups.iter().max().map_or(1, |max| max + 1);
+    let mut claimed: Vec<Extent> = Vec::new();
+    let mut by_words: HashMap<Vec<u32>, Extent> = HashMap::new();
+    let mut extents = BTreeMap::new();
+    for (index, now) in &input.users {
+        let words = words(input, *index, count as usize, &mut sets)?;
+        let extent = match by_words.get(&words) {
+            Some(extent) => *extent,
+            None => {
+                let reused = now.iter().map(|row| (row.base, row.len)).find(|extent| {
+                    claimed.iter().all(|other| !overlap(*other, *extent)) && fits(input, *extent, &words)
+                });
+                let extent = match reused {
+                    Some(extent) => extent,
+                    None => fresh(&mut cells, count, input.capacities.cells)?,
+                };
+                claimed.push(extent);
+                by_words.insert(words, extent);
+                extent
+            }
+        };
+        extents.insert(*index, extent);
+    }
+    let mut by_base: Vec<(u32, Vec<u32>)> =
+        by_words.into_iter().map(|(words, (base, _))| (base, words)).collect();
+    by_base.sort_unstable();
+    let written =
+        by_base.iter().flat_map(|(base, words)| (*base..).zip(words).filter(|(_, word)| **word != 0));
+    Ok(Rows {
+        extents,
+        cells: written.map(|(index, word)| (index, Word(*word))).collect(),
+        intervals: sets.contents(),
+    })
+}
+
+/// Cells of rows in force, each extent once.
+fn extents_in_force(previous: &Image) -> Vec<Extent> {
+    let generation = previous.state.generation;
+    let rows = |endpoint: &Endpoint| Direction::BOTH.map(|direction| endpoint.row(generation, direction));
+    let mut extents: Vec<Extent> = previous
+        .endpoints
+        .values()
+        .flat_map(rows)
+        .map(|row| (row.base, row.len))
+        .filter(|e| e.1 != 0)
+        .collect();
+    extents.sort_unstable();
+    extents.dedup();
+    extents
+}
+
+fn overlap(a: Extent, b: Extent) -> bool {
+    a.0 < b.0.saturating_add(b.1) && b.0 < a.0.saturating_add(a.1)
+}
+
+/// Whether the row can be had from cells in force without writing one that is looked at.
+fn fits(input: &Input<'_>, (base, len): Extent, words: &[u32]) -> bool {
+    let inside = base.checked_add(len).is_some_and(|end| end <= input.capacities.cells);
+    if !inside || (len as usize) < words.len() {
+        return false;
+    }
+    let mut there = vec![0; words.len()];
+    for (index, word) in input.previous.cells.range(base..base + words.len() as u32) {
+        there[(index - base) as usize] = word.0;
+    }
+    // A group that is not in `groups` any more may be in force: its cell stays until the clean-up, see `diff`.
+    let shared = |group: &u32| input.groups_in_force.binary_search(group).is_ok();
+    input.groups.iter().filter(|group| **group != 0 && shared(group)).all(|group| {
+        let group = *group as usize;
+        there[group] == words[group]
+    })
+}
+
+/// Cells for `count` groups, and some for groups to come.
+fn fresh(cells: &mut Extents, count: u32, capacity: u32) -> Result<Extent, Capacity> {
+    let roomy = (count + count / 8).next_multiple_of(64);
+    for len in [roomy, count] {
+        if let Some(base) = cells.take(len) {
+            return Ok((base, len));
+        }
+    }
+    Err(Capacity {
+        map: "CELLS",
+        needed: u64::from(capacity - cells.free()) + u64::from(count),
+        available: capacity,
+    })
+}
+
+/// The words of a row, by group number.
+fn words(input: &Input<'_>, row: RowIndex, count: usize, sets: &mut PortSets) -> Result<Vec<u32>, Capacity> {
+    let mut words = vec![0; count];
+    for (number, cell) in
+        input.groups.iter().zip(&input.compiled.rows[row.0 as usize]).filter(|(n, _)| **n != 0)
+    {
+        let word = match cell {
+            CellSpec::All(verdict) => verdict_word(input, verdict),
+            CellSpec::ByPort(by_port) => match &by_port[..] {
+                [] => Word::default(),
+                [(_, verdict)] => verdict_word(input, verdict),
+                _ => sets.word(by_port.iter().map(|(start, verdict)| {
+                    Interval { start: *start, word: verdict_word(input, verdict) }.pack()
+                }))?,
+            },
+        };
+        words[*number as usize] = word.0;
+    }
+    Ok(words)
+}
+
+fn verdict_word(input: &Input<'_>, verdict: &VerdictSpec) -> Word {
+    let kind = match verdict.effect {
+        Effect::Deny => Kind::Deny,
+        Effect::DefaultDeny => Kind::DefaultDeny,
+        Effect::Tenancy => Kind::Tenancy,
+        Effect::Allow => Kind::Allow,
+        Effect::AllowTracked => Kind::AllowTracked,
+    };
+    Word::new(kind, input.rules[verdict.reason.0 as usize])
+}
+
+/// Port sets by content.
+struct PortSets {
+    /// Index of the header, and whether the next generation uses the set.
+    known: HashMap<Vec<u64>, (u32, bool)>,
+    free: Extents,
+    capacity: u32,
+}
+
+impl PortSets {
+    /// The sets that cells in force point at.
+    fn in_force(previous: &Image, extents: &[Extent], capacity: u32) -> Self {
+        let mut known = HashMap::new();
+        let mut used = Vec::new();
+        let words =
+            extents.iter().flat_map(|(base, len)| previous.cells.range(*base..base.saturating_add(*len)));
+        let mut headers: Vec<u32> =
+            words.filter(|(_, word)| word.kind() == Kind::Ports).map(|(_, word)| word.number()).collect();
+        headers.sort_unstable();
+        headers.dedup();
+        for header in headers {
+            let len = previous.intervals.get(&header).map_or(0, |raw| *raw as u32).min(MAX_INTERVALS);
+            let set: Vec<u64> = previous
+                .intervals
+                .range(header + 1..header + 1 + len)
+                .map(|(_, interval)| *interval)
+                .collect();
+            used.push((header, len + 1));
+            if set.len() == len as usize {
+                known.entry(set).or_insert((header, false));
+            }
+        }
+        PortSets { known, free: Extents::new(used, capacity), capacity }
+    }
+
+    /// The word that points at a set, which gets room if it has none.
+    fn word(&mut self, intervals: impl Iterator<Item = u64>) -> Result<Word, Capacity> {
+        let set: Vec<u64> = intervals.collect();
+        if let Some((header, used)) = self.known.get_mut(&set) {
+            *used = true;
+            return Ok(Word::new(Kind::Ports, *header));
+        }
+        let len = set.len() as u64;
+        if len > u64::from(MAX_INTERVALS) {
+            return Err(Capacity { map: "INTERVALS (one port set)", needed: len, available: MAX_INTERVALS });
+        }
+        let header = self.free.take(len as u32 + 1).ok_or_else(|| Capacity {
+            map: "INTERVALS",
+            needed: u64::from(self.capacity - self.free.free()) + len + 1,
+            available: self.capacity,
+        })?;
+        self.known.insert(set, (header, true));
+        Ok(Word::new(Kind::Ports, header))
+    }
+
+    /// The sets that the next generation uses, as they lie in the map.
+    fn contents(self) -> BTreeMap<u32, u64> {
+        let used = self.known.into_iter().filter(|(_, (_, used))| *used);
+        used.flat_map(|(set, (header, _))| {
+            let len = set.len() as u64;
+            (header..).zip(std::iter::once(len).chain(set))
+        })
+        .collect()
+    }
+}
