@@ -13,41 +13,41 @@ use isolator_policy::model::PodKey;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-pub const GROUPS: u8 = 8;
-pub const PODS: usize = 5;
-pub const INTERFACES: std::ops::RangeInclusive<u32> = 2..=6;
+pub(crate) const GROUPS: u8 = 8;
+pub(crate) const PODS: usize = 5;
+pub(crate) const INTERFACES: std::ops::RangeInclusive<u32> = 2..=6;
 /// Port keys on both sides of every border that cells have.
-pub const PORTS: [(u8, u16); 4] =
+pub(crate) const PORTS: [(u8, u16); 4] =
     [(protocol::TCP, 80), (protocol::TCP, 443), (protocol::UDP, 80), (protocol::SCTP, 7)];
 
 /// One decision of a row: for all ports, or by port.
-pub type Cell = Vec<(u32, bool)>;
+pub(crate) type Cell = Vec<(u32, bool)>;
 
 /// The knobs that a [`World`] is made from; small numbers, so that two of them can be mixed.
 #[derive(Clone, Debug)]
-pub struct Knobs {
-    pub addresses: Vec<Option<u8>>,
-    pub prefixes: Vec<Option<u8>>,
+pub(crate) struct Knobs {
+    pub(crate) addresses: Vec<Option<u8>>,
+    pub(crate) prefixes: Vec<Option<u8>>,
     /// Cells of each program, by direction and group.
-    pub programs: Vec<Vec<Cell>>,
+    pub(crate) programs: Vec<Vec<Cell>>,
     /// Program and addresses of each pod.
-    pub pods: Vec<Option<(u8, u8, u8)>>,
+    pub(crate) pods: Vec<Option<(u8, u8, u8)>>,
     /// What is behind each interface.
-    pub interfaces: Vec<Option<Option<u8>>>,
-    pub connection_first: bool,
+    pub(crate) interfaces: Vec<Option<Option<u8>>>,
+    pub(crate) connection_first: bool,
     /// Group indexes are dealt out anew at each compilation.
-    pub rotate: u8,
+    pub(crate) rotate: u8,
 }
 
 /// Compiled policy and the interfaces it is for.
 #[derive(Clone, Debug, Default)]
-pub struct World {
-    pub compiled: Compiled,
-    pub attachments: BTreeMap<u32, Attachment>,
+pub(crate) struct World {
+    pub(crate) compiled: Compiled,
+    pub(crate) attachments: BTreeMap<u32, Attachment>,
 }
 
 /// Addresses that exist in some world: two IPv4 blocks, an IPv6 block.
-pub fn pool() -> Vec<Addr> {
+pub(crate) fn pool() -> Vec<Addr> {
     let v4 = (1..=12).map(|i| Addr::v4([10, 0, 0, i])).chain((1..=6).map(|i| Addr::v4([10, 0, 1, i * 40])));
     v4.chain((1..=10).map(v6)).collect()
 }
@@ -57,7 +57,7 @@ fn v6(last: u8) -> Addr {
 }
 
 /// Addresses that only prefixes know.
-pub fn outside() -> Vec<Addr> {
+pub(crate) fn outside() -> Vec<Addr> {
     vec![
         Addr::v4([192, 0, 2, 1]),
         Addr::v4([192, 0, 2, 200]),
@@ -84,11 +84,11 @@ fn prefix_pool() -> Vec<Prefix> {
     ]
 }
 
-pub fn pod(index: u8) -> PodKey {
+pub(crate) fn pod(index: u8) -> PodKey {
     PodKey { namespace: "lab".into(), name: format!("pod-{index}") }
 }
 
-pub fn knobs() -> impl Strategy<Value = Knobs> {
+pub(crate) fn knobs() -> impl Strategy<Value = Knobs> {
     let group = || 0..GROUPS;
     let cell = prop_oneof![
         3 => Just(vec![(0, true)]),
@@ -129,7 +129,7 @@ pub fn knobs() -> impl Strategy<Value = Knobs> {
 }
 
 /// `a` with some knobs of `b`.
-pub fn mixed(a: &Knobs, b: &Knobs, mask: &[u8]) -> Knobs {
+pub(crate) fn mixed(a: &Knobs, b: &Knobs, mask: &[u8]) -> Knobs {
     let mut bits = mask.iter().cycle().enumerate().map(|(i, byte)| (byte >> (i % 8)) & 1 == 1);
     fn each<T: Clone>(a: &[T], b: &[T], bits: &mut impl Iterator<Item = bool>, whole: bool) -> Vec<T> {
         a.iter()
@@ -228,13 +228,13 @@ impl From<&Knobs> for World {
 
 impl World {
     /// The addresses of what is behind an interface.
-    pub fn owned(&self, ifindex: u32) -> Vec<Addr> {
+    pub(crate) fn owned(&self, ifindex: u32) -> Vec<Addr> {
         let spec = self.attachments.get(&ifindex).and_then(|a| self.compiled.endpoints.get(a.pod.as_ref()?));
         spec.into_iter().flat_map(|spec| spec.addrs).flatten().collect()
     }
 
     /// Whether a new flow passes at one interface.
-    pub fn allows(
+    pub(crate) fn allows(
         &self,
         ifindex: u32,
         local: &Addr,
