@@ -21,7 +21,7 @@ use isolator_common::addr::Addr;
 use isolator_common::endpoint::{Endpoint, Peer, Row, State};
 use isolator_common::event::NameKind;
 use isolator_common::policy::Direction;
-use isolator_common::tables::{MAX_ENDPOINTS, capacity};
+use isolator_common::tables::{MAX_ENDPOINTS, capacity, name};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
@@ -202,9 +202,9 @@ fn check_hashes(previous: &Image, next: &Image, capacities: &Capacities) -> Resu
         let needed = pairs(a, b).count() as u64;
         if needed > u64::from(available) { Err(Capacity { map, needed, available }) } else { Ok(()) }
     }
-    check("HOSTS", capacities.hosts, &previous.hosts, &next.hosts)?;
-    check("PREFIXES", capacities.prefixes, &previous.prefixes, &next.prefixes)?;
-    check("NAMES", capacities.names, &previous.names, &next.names)
+    check(name::HOSTS, capacities.hosts, &previous.hosts, &next.hosts)?;
+    check(name::PREFIXES, capacities.prefixes, &previous.prefixes, &next.prefixes)?;
+    check(name::NAMES, capacities.names, &previous.names, &next.names)
 }
 
 /// What an interface is to be: the pod's specification, if its pod is compiled, and a row by direction.
@@ -251,7 +251,7 @@ fn endpoints(
 ) -> Result<BTreeMap<u32, Endpoint>, Capacity> {
     let needed = pairs_of(&previous.endpoints, attachments);
     if needed > u64::from(capacities.endpoints) {
-        return Err(Capacity { map: "ENDPOINTS", needed, available: capacities.endpoints });
+        return Err(Capacity { map: name::ENDPOINTS, needed, available: capacities.endpoints });
     }
     let in_force: HashSet<u32> = previous.endpoints.values().map(|endpoint| endpoint.slot).collect();
     let mut free = (0..).filter(|slot| !in_force.contains(slot));

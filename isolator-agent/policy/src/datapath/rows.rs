@@ -8,6 +8,7 @@ use super::image::Image;
 use super::layout::{Capacities, Capacity};
 use isolator_common::endpoint::{Endpoint, Row};
 use isolator_common::policy::{Direction, Interval, Kind, MAX_INTERVALS, Word};
+use isolator_common::tables::name;
 use std::collections::{BTreeMap, HashMap};
 
 /// Start and length of a run of cells.
@@ -122,7 +123,7 @@ fn fresh(cells: &mut Extents, count: u32, capacity: u32) -> Result<Extent, Capac
         }
     }
     Err(Capacity {
-        map: "CELLS",
+        map: name::CELLS,
         needed: u64::from(capacity - cells.free()) + u64::from(count),
         available: capacity,
     })
@@ -206,7 +207,7 @@ impl PortSets {
             return Err(Capacity { map: "INTERVALS (one port set)", needed: len, available: MAX_INTERVALS });
         }
         let header = self.free.take(len as u32 + 1).ok_or_else(|| Capacity {
-            map: "INTERVALS",
+            map: name::INTERVALS,
             needed: u64::from(self.capacity - self.free.free()) + len + 1,
             available: self.capacity,
         })?;
