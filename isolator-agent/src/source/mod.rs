@@ -15,6 +15,7 @@ mod files;
 mod json;
 mod load;
 mod node;
+pub mod placement;
 mod scan;
 mod yaml;
 
