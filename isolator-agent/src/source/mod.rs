@@ -17,10 +17,12 @@ mod load;
 mod node;
 pub mod placement;
 mod scan;
+mod watch;
 mod yaml;
 
 pub use files::{Content, Folder};
 pub use load::{Loaded, load_folder, load_text};
+pub use watch::{ManifestSource, Update};
 
 #[cfg(test)]
 mod tests;

@@ -36,8 +36,9 @@ impl Stamp {
 /// The manifest files of a folder.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
-    /// Files by path, in order.
-    pub(crate) files: BTreeMap<String, Stamp>,
+    /// Files by path, in order. Without a stamp: something of that name is there, and is no ordinary file or
+    /// cannot be looked at.
+    pub(crate) files: BTreeMap<String, Option<Stamp>>,
     /// Sub-folders that could not be read, with the reason: what is in them is not known.
     pub(crate) unreadable: Vec<(String, String)>,
 }
@@ -50,6 +51,11 @@ pub(crate) fn is_visible(name: &str) -> bool {
 /// Whether a path is that of a manifest, by its name.
 pub(crate) fn is_manifest(path: &Path) -> bool {
     path.file_name().is_some_and(|name| is_visible(&name.to_string_lossy())) && Format::of(path).is_some()
+}
+
+/// A path as a key and as people read it.
+pub(crate) fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 /// Lists a folder.
@@ -72,17 +78,23 @@ fn list_into(folder: &Path, seen: &mut HashSet<(u64, u64)>, listing: &mut Listin
             continue;
         }
         let path = entry.path();
+        let manifest = is_manifest(&path);
         // Follows symbolic links; a link into nowhere is like a file that is not there.
-        let Ok(meta) = fs::metadata(&path) else { continue };
-        if meta.is_dir() {
-            // A folder that links to one of its parents would never end.
-            if seen.insert((meta.dev(), meta.ino())) {
-                if let Err(error) = list_into(&path, seen, listing) {
-                    listing.unreadable.push((path.to_string_lossy().into_owned(), error.to_string()));
+        match fs::metadata(&path) {
+            Ok(meta) if meta.is_dir() => {
+                // A folder that links to one of its parents would never end.
+                if seen.insert((meta.dev(), meta.ino())) {
+                    if let Err(error) = list_into(&path, seen, listing) {
+                        listing.unreadable.push((text(&path), error.to_string()));
+                    }
                 }
             }
-        } else if meta.is_file() && is_manifest(&path) {
-            listing.files.insert(path.to_string_lossy().into_owned(), Stamp::of(&meta));
+            Err(error) if !manifest || error.kind() == io::ErrorKind::NotFound => {}
+            found if manifest => {
+                let stamp = found.ok().filter(Metadata::is_file).map(|meta| Stamp::of(&meta));
+                listing.files.insert(text(&path), stamp);
+            }
+            _ => {}
         }
     }
     Ok(())

@@ -189,7 +189,8 @@ impl Ours {
 
     fn convert(self, node: &Node, report: &mut Report<'_>) -> Found {
         let Some(key) = self.key(node) else {
-            let message = "`metadata.name` is missing or is not text; give the object a name";
+            let message = "`metadata.name` is missing or is not text; give the object a name (and quote it if it is a number or a \
+                           word like `on` or `n`, which YAML reads as a boolean)";
             report.error("unreadable", "metadata.name", message);
             return Found::Unreadable;
         };

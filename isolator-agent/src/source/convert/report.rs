@@ -144,8 +144,13 @@ impl<'a> Report<'a> {
             Ok(value) => Some(value),
             Err(error) => {
                 let message = error.to_string();
-                let quote =
-                    if message.contains("expected a string") { "; quote it where it is text" } else { "" };
+                let quote = match (message.contains("expected a string"), message.contains("boolean")) {
+                    (true, true) => {
+                        "; quote it where it is text: a plain `on`, `off`, `yes`, `no`, `y` or `n` is a boolean"
+                    }
+                    (true, false) => "; quote it where it is text",
+                    _ => "",
+                };
                 self.invalid(&tracked_field(&track.path()), format!("{message}{quote}"));
                 None
             }

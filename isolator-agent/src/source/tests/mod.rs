@@ -1,8 +1,13 @@
 //! Tests of manifests. Not here: what the objects do to packets.
 
+mod convert;
 mod documents;
+mod files;
+mod network_policy;
+mod watch;
 
 use super::{Loaded, load_text};
+use isolator_policy::cluster::change::Object;
 
 /// Reads a text as the file `f.yaml`.
 fn load(text: &str) -> Loaded {
@@ -20,4 +25,20 @@ fn assert_said(loaded: &Loaded, parts: &[&str]) {
     let said = said(loaded);
     let found = said.iter().any(|line| parts.iter().all(|part| line.contains(part)));
     assert!(found, "no problem contains {parts:?}:\n{}", said.join("\n"));
+}
+
+/// Asserts that a text is one good object, and returns it.
+#[track_caller]
+fn one(text: &str) -> Object {
+    let mut loaded = load(text);
+    assert!(loaded.problems.is_empty(), "{:?}", said(&loaded));
+    assert_eq!(loaded.objects.len(), 1);
+    loaded.objects.remove(0)
+}
+
+/// A NetworkPolicy `x/np` with this specification, indented by two.
+fn policy_text(spec: &str) -> String {
+    format!(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: np, namespace: x}}\nspec:\n{spec}"
+    )
 }
