@@ -1,6 +1,7 @@
 //! What was typed after `cargo xtask`. Not here: what it needs to run.
 
 use crate::test::Tier;
+use crate::vm;
 use anyhow::{Result, bail};
 
 /// Printed by `cargo xtask help`.
@@ -12,7 +13,7 @@ Usage: cargo xtask COMMAND
   tidy [--record-abi]                            rules that neither cargo nor clippy can enforce
   help                                           this text
 
-Tiers, in order: tidy fmt clippy unit docs kernel lab.
+Tiers, in order: tidy fmt clippy unit docs kernel vm lab.
 --cases N  generated cases per property test, from a fresh seed; without it a fixed seed is used.
 FILTER     only tests whose name contains it; leaves out the tiers that are not made of tests.
 ";
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Tidy,
     /// Write down the hash of the wire types.
     RecordAbi,
+    /// Be the first process of a machine that is booted for tests.
+    VmInit,
     /// Run test tiers.
     Test(Wanted),
 }
@@ -49,6 +52,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
     match arguments.next().as_deref() {
         None | Some("help" | "-h" | "--help") => Ok(Command::Help),
         Some("build") => nothing_more(Command::Build, arguments),
+        Some(vm::INIT) => nothing_more(Command::VmInit, arguments),
         Some("test") => parse_test(arguments),
         Some("tidy") => match arguments.next().as_deref() {
             None => Ok(Command::Tidy),

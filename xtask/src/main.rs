@@ -15,6 +15,7 @@ mod progress;
 mod test;
 mod tidy;
 mod toolchain;
+mod vm;
 
 use arguments::Command;
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Ok(Command::Build) => build::release().map(|()| true),
         Ok(Command::Test(wanted)) => test::run(&wanted),
         Ok(Command::Tidy) => tidy::run(),
+        Ok(Command::VmInit) => vm::init(),
         Ok(Command::RecordAbi) => tidy::record_abi().map(|()| true),
         Err(error) => Err(error),
     };

@@ -32,14 +32,16 @@ pub(crate) enum Tier {
     Docs,
     /// Loads programs into the kernel: E3.
     Kernel,
+    /// The kernel tier again, on older kernels in an emulator.
+    Vm,
     /// Real packets between network namespaces: E4.
     Lab,
 }
 
 impl Tier {
     /// Every tier, in the order of running: what fails fast comes first.
-    pub(crate) const ALL: [Tier; 7] =
-        [Tier::Tidy, Tier::Fmt, Tier::Clippy, Tier::Unit, Tier::Docs, Tier::Kernel, Tier::Lab];
+    pub(crate) const ALL: [Tier; 8] =
+        [Tier::Tidy, Tier::Fmt, Tier::Clippy, Tier::Unit, Tier::Docs, Tier::Kernel, Tier::Vm, Tier::Lab];
 
     /// The name that is typed and printed; also the prefix of the tier's test files.
     pub(crate) const fn name(self) -> &'static str {
@@ -50,6 +52,7 @@ impl Tier {
             Tier::Unit => "unit",
             Tier::Docs => "docs",
             Tier::Kernel => "kernel",
+            Tier::Vm => "vm",
             Tier::Lab => "lab",
         }
     }
@@ -57,14 +60,14 @@ impl Tier {
     /// What the machine must offer.
     fn needs(self) -> &'static [Need] {
         match self {
-            Tier::Tidy | Tier::Fmt | Tier::Clippy | Tier::Unit | Tier::Docs => &[],
+            Tier::Tidy | Tier::Fmt | Tier::Clippy | Tier::Unit | Tier::Docs | Tier::Vm => &[],
             Tier::Kernel | Tier::Lab => Need::DATAPATH,
         }
     }
 
     /// Whether the tier is made of tests with names, which a filter can choose from.
     fn has_names(self) -> bool {
-        matches!(self, Tier::Unit | Tier::Docs | Tier::Kernel | Tier::Lab)
+        matches!(self, Tier::Unit | Tier::Docs | Tier::Kernel | Tier::Vm | Tier::Lab)
     }
 }
 
@@ -112,6 +115,7 @@ fn one(suite: &Suite, tier: Tier) -> Result<Outcome> {
         Tier::Clippy => suite.clippy(),
         Tier::Unit => suite.unit(),
         Tier::Docs => suite.docs(),
+        Tier::Vm => suite.vm(),
         Tier::Kernel | Tier::Lab => suite.named(tier),
     }
 }

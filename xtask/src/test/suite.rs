@@ -4,10 +4,12 @@ use super::libtest::Reader;
 use super::summary::Count;
 use super::{Outcome, Tier, targets};
 use crate::arguments::Wanted;
-use crate::process::{root, run, shown, target_dir};
+use crate::process::{output, root, run, shown, target_dir};
 use crate::toolchain::{Component, Toolchain};
+use crate::vm;
 use anyhow::{Context as _, Result};
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// The same selection in every call: another one would unify features differently and build again.
@@ -81,6 +83,36 @@ impl Suite {
         self.count(cargo)
     }
 
+    /// The kernel tier's test programs on each kernel of the list.
+    pub(crate) fn vm(&self) -> Result<Outcome> {
+        if let Some(why) = vm::missing() {
+            return Ok(Outcome::Skipped(why));
+        }
+        let mut cargo = self.cargo_test();
+        cargo.args(["--no-run", "--message-format=json"]);
+        for target in targets::of(Tier::Kernel, root())? {
+            cargo.args(["--test", &target]);
+        }
+        let programs = executables(&output(&mut cargo)?);
+        let mut sum = Count::default();
+        for kernel in vm::KERNELS {
+            println!("\nLinux {}", kernel.version);
+            let mut reader = Reader::default();
+            let done = vm::boot(&kernel, &programs, |line| {
+                println!("{line}");
+                reader.line(line);
+            });
+            match done {
+                Ok(done) => sum += reader.finish(done),
+                Err(error) => {
+                    println!("SKIPPED vm: Linux {}: {error:#}", kernel.version);
+                    sum.skipped += 1;
+                }
+            }
+        }
+        Ok(Outcome::Ran(sum))
+    }
+
     fn cargo_test(&self) -> Command {
         let mut cargo = self.toolchain.tool("cargo");
         cargo.arg("test").args(HOST).arg("--no-fail-fast");
@@ -122,4 +154,26 @@ fn as_one_test(commands: &mut [Command], cure: &str) -> Count {
         }
     }
     Count::one(!failed)
+}
+
+/// The test programs in cargo's messages. Only these have `executable` set to more than null, but for
+/// binaries that a test starts, which carry another kind.
+fn executables(messages: &str) -> Vec<PathBuf> {
+    let tests = messages.lines().filter(|line| line.contains("\"kind\":[\"test\"]"));
+    let paths = tests.filter_map(|line| line.split_once("\"executable\":\"")?.1.split('"').next());
+    paths.map(PathBuf::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn test_programs_are_read_from_cargos_messages() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"a"},"executable":null}
+{"reason":"compiler-artifact","target":{"kind":["test"],"name":"b"},"executable":"/t/b-12","fresh":true}
+{"reason":"compiler-artifact","target":{"kind":["bin"],"name":"c"},"executable":"/t/c","fresh":true}
+{"reason":"build-finished","success":true}"#;
+        assert_eq!(executables(messages), [PathBuf::from("/t/b-12")]);
+    }
 }
