@@ -66,13 +66,7 @@ pub(super) fn cell(
     for found in of(Tier::Normal).filter(|found| found.rule.action == Action::Pass) {
         passed.extend(cell.take(found));
     }
-    let isolating: Vec<_> = program
-        .sections
-        .iter()
-        .map(|index| &selection.sections[*index])
-        .filter(|section| section.default_deny && section.policy.tier == Tier::Normal)
-        .map(|section| section.policy.key.clone())
-        .collect();
+    let isolating: Vec<_> = selection.isolating(program).map(|section| section.policy.key.clone()).collect();
     if !isolating.is_empty() && !local_host {
         let by = By::DefaultDeny { direction: program.direction, policies: isolating };
         cell.decide_rest(Effect::DefaultDeny, by);

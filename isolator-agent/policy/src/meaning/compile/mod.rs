@@ -55,17 +55,17 @@ pub fn compile(snapshot: &Snapshot, node: &str) -> Compiled {
 
     let mut endpoints = BTreeMap::new();
     for (pod, programs) in local.iter().zip(&selection.programs_of) {
-        let (pair, connection_first) = rows.pair(*programs);
         let spec = EndpointSpec {
             identity: identities.of_pod(pod),
             tenant: snapshot.tenant_of(&pod.key.namespace).map_or(0, identity::tenant_number),
             addrs: pod.addrs(),
-            rows: pair,
-            connection_first,
+            rows: rows.pair(*programs),
+            // What an isolated direction answers to needs entries, whatever few peers it admits freely.
+            connection_first: [selection.isolates(programs[1]), selection.isolates(programs[0])],
         };
         endpoints.insert(pod.key.clone(), spec);
     }
-    let (startup, _) = rows.pair(selection.startup);
+    let startup = rows.pair(selection.startup);
 
     let group_of = rows.merged();
     let behind = |identity, group: u32| crate::datapath::compiled::Behind {

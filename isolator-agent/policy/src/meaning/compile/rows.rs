@@ -55,15 +55,13 @@ impl Rows {
         }
     }
 
-    /// The rows of an endpoint with these programs, and for each whether most of what it allows is tracked.
-    pub(super) fn pair(&mut self, programs: [usize; 2]) -> ([RowIndex; 2], [bool; 2]) {
+    /// The rows of an endpoint with these programs.
+    pub(super) fn pair(&mut self, programs: [usize; 2]) -> [RowIndex; 2] {
         let tracked = |mine: usize, opposite: usize| -> Vec<(u32, bool)> {
             let cells = self.base[programs[mine]].iter().zip(&self.base[programs[opposite]]);
             cells.map(|(cell, reply)| (*cell, self.needs_entry(*cell, *reply))).collect()
         };
-        let both = [tracked(0, 1), tracked(1, 0)];
-        let first = [0, 1].map(|direction: usize| self.mostly_tracked(&both[direction]));
-        (both.map(|row| RowIndex(self.rows.number(row))), first)
+        [tracked(0, 1), tracked(1, 0)].map(|row| RowIndex(self.rows.number(row)))
     }
 
     /// Whether what a cell allows needs an entry, so that replies pass in the opposite cell.
@@ -76,12 +74,6 @@ impl Rows {
             CellSpec::All(verdict) => verdict.effect == Effect::Allow,
             CellSpec::ByPort(verdicts) => verdicts.iter().any(|(_, verdict)| verdict.effect == Effect::Allow),
         }
-    }
-
-    fn mostly_tracked(&self, row: &[(u32, bool)]) -> bool {
-        let allowing = row.iter().filter(|(cell, _)| self.allows(*cell)).count();
-        let tracked = row.iter().filter(|(_, tracked)| *tracked).count();
-        2 * tracked > allowing
     }
 
     /// Merged group by group.

@@ -6,7 +6,7 @@ use super::peers::Matchers;
 use crate::cluster::snapshot::Snapshot;
 use crate::meaning::reading::section;
 use crate::model::{
-    Action, ContainerPort, Labels, NamespaceMatch, Peers, Pod, Policy, PortMatch, Ports, Rule, Rules,
+    Action, ContainerPort, Labels, NamespaceMatch, Peers, Pod, Policy, PortMatch, Ports, Rule, Rules, Tier,
 };
 use isolator_common::policy::Direction;
 use std::collections::{BTreeSet, HashMap};
@@ -121,6 +121,19 @@ impl<'a> Selection<'a> {
             tenants,
             names: builder.names,
         }
+    }
+}
+
+impl<'a> Selection<'a> {
+    /// The sections that isolate the endpoints of a program.
+    pub(super) fn isolating(&self, program: &Program<'a>) -> impl Iterator<Item = &Section<'a>> {
+        let sections = program.sections.iter().map(|index| &self.sections[*index]);
+        sections.filter(|section| section.default_deny && section.policy.tier == Tier::Normal)
+    }
+
+    /// Whether a program isolates its endpoints.
+    pub(super) fn isolates(&self, program: usize) -> bool {
+        self.isolating(&self.programs[program]).next().is_some()
     }
 }
 

@@ -1,0 +1,559 @@
+//! Named corners of the semantics, each judged by the direct reading and by the compiled form. A case is a
+//! small change of one cluster, and flows with what must become of them. Not here: manifests (`tests/cases`).
+
+use crate::evaluate;
+use crate::mk::*;
+use isolator_common::policy::Direction;
+use isolator_policy::cluster::change::Object;
+use isolator_policy::cluster::snapshot::Snapshot;
+use isolator_policy::meaning::compile::compile;
+use isolator_policy::meaning::explain::{Needed, explain};
+use isolator_policy::meaning::flow::{End, FlowError, FlowSpec, find, judging_node};
+use isolator_policy::meaning::oracle::judge;
+use isolator_policy::model::{Action, Entity, Namespace, Peer, Peers, Pod, Policy, Ports, Rule, Tier};
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+struct Case {
+    /// What must hold, as a sentence.
+    name: &'static str,
+    /// Added to the cluster; replaces what has the same name.
+    with: Vec<Object>,
+    /// Flows that pass: `from > to protocol port`.
+    pass: &'static [&'static str],
+    /// Flows that are dropped, and what the side that drops them says.
+    drop: &'static [(&'static str, &'static str)],
+}
+
+/// Two namespaces without tenants, one pod each of tenants red and blue, two nodes, a pod on the host
+/// network, and a finished pod whose address is another's now.
+fn cluster() -> Vec<Object> {
+    let host_pod = Pod { host_network: true, ..pod("ops/proxy", "n2", &["172.16.0.2"], "app=web") };
+    let finished = Pod { finished: true, ..pod("ops/old", "n1", &["10.0.0.3"], "app=db") };
+    vec![
+        Object::Namespace(namespace("ops", "env=dev")),
+        Object::Namespace(namespace("lab", "env=prod")),
+        Object::Namespace(namespace("shop", "isolator.dev/tenant=red")),
+        Object::Namespace(namespace("pay", "isolator.dev/tenant=blue")),
+        Object::Node(node("n1", &["172.16.0.1"])),
+        Object::Node(node("n2", &["172.16.0.2"])),
+        Object::Pod(pod("ops/web", "n1", &["10.0.0.1", "fd00::1"], "app=web")),
+        Object::Pod(pod("ops/db", "n2", &["10.0.0.2", "fd00::2"], "app=db tier=")),
+        Object::Pod(pod("lab/web", "n2", &["10.0.0.3"], "app=web")),
+        Object::Pod(pod("shop/web", "n1", &["10.0.0.4"], "app=web")),
+        Object::Pod(pod("pay/web", "n1", &["10.0.0.5"], "app=web")),
+        Object::Pod(host_pod),
+        Object::Pod(finished),
+    ]
+}
+
+fn ingress(key: &str, pods: &str, rules: Vec<Rule>) -> Object {
+    Object::Policy(Policy { ingress: isolating(rules), ..policy(key, pods) })
+}
+
+fn egress(key: &str, pods: &str, rules: Vec<Rule>) -> Object {
+    Object::Policy(Policy { egress: isolating(rules), ..policy(key, pods) })
+}
+
+fn tiered(key: &str, tier: Tier, priority: u32, rules: Vec<Rule>) -> Object {
+    Object::Policy(Policy { tier, priority, ingress: adding(rules), ..policy(key, "") })
+}
+
+fn one_of(peers: &[Peer]) -> Peers {
+    Peers::OneOf(peers.to_vec())
+}
+
+fn any_port(peers: &[Peer]) -> Vec<Rule> {
+    vec![allow(one_of(peers), Ports::Any)]
+}
+
+fn ports(list: &[isolator_policy::model::PortMatch]) -> Vec<Rule> {
+    vec![allow(Peers::Any, Ports::OneOf(list.to_vec()))]
+}
+
+fn rule(action: Action) -> Rule {
+    Rule { action, peers: Peers::Any, ports: Ports::Any }
+}
+
+fn accepting(name: &str, tenant: &str, accepts: &str) -> Object {
+    let made = namespace(name, &format!("isolator.dev/tenant={tenant}"));
+    Object::Namespace(Namespace { accept_tenants: [accepts.to_owned()].into(), ..made })
+}
+
+const DENY_DB: &str = "default deny of ingress by NetworkPolicy ops/np";
+const DENY_OUT: &str = "default deny of egress by NetworkPolicy ops/np";
+const TENANCY: &str = "tenancy: red and blue are different tenants";
+
+fn isolation() -> Vec<Case> {
+    vec![
+        Case {
+            name: "without policies everything passes, and a pod reaches itself",
+            with: vec![],
+            pass: &[
+                "ops/web > ops/db tcp 80",
+                "8.8.8.8 > ops/db gre 0",
+                "ops/db > 8.8.8.8 icmp 8",
+                "ops/db > ops/db tcp 1",
+            ],
+            drop: &[],
+        },
+        Case {
+            name: "an empty rule list isolates in that direction only",
+            with: vec![ingress("ops/np", "app=db", vec![])],
+            pass: &["ops/db > ops/web tcp 80", "ops/web > lab/web tcp 80"],
+            drop: &[("ops/web > ops/db tcp 80", DENY_DB), ("8.8.8.8 > ops/db icmp 8", DENY_DB)],
+        },
+        Case {
+            name: "the local host reaches its isolated pods, another node does not",
+            with: vec![ingress("ops/np", "app=db", vec![])],
+            pass: &["node:n2 > ops/db tcp 80", "ops/proxy > ops/db udp 53", "172.16.0.2 > ops/db gre 0"],
+            drop: &[("node:n1 > ops/db tcp 80", DENY_DB)],
+        },
+        Case {
+            name: "an isolated pod has no right to reach its own node",
+            with: vec![egress("ops/np", "app=db", vec![])],
+            pass: &["node:n2 > ops/db tcp 80"],
+            drop: &[("ops/db > node:n2 tcp 80", DENY_OUT)],
+        },
+        Case {
+            name: "a policy speaks of its own namespace only",
+            with: vec![ingress("ops/np", "", vec![])],
+            pass: &["ops/web > lab/web tcp 80"],
+            drop: &[("lab/web > ops/web tcp 80", DENY_DB)],
+        },
+        Case {
+            name: "the rules of all policies add up, and the first by name is named",
+            with: vec![
+                ingress("ops/np", "app=db", vec![]),
+                ingress("ops/np2", "", any_port(&[pods_in("ops", "app=web")])),
+                ingress("ops/np3", "", ports(&[range(TCP, 80, 80)])),
+            ],
+            pass: &["ops/web > ops/db tcp 1", "lab/web > ops/db tcp 80"],
+            drop: &[(
+                "lab/web > ops/db tcp 81",
+                "default deny of ingress by NetworkPolicy ops/np, NetworkPolicy ops/np2, NetworkPolicy ops/np3",
+            )],
+        },
+    ]
+}
+
+fn peers() -> Vec<Case> {
+    vec![
+        Case {
+            name: "a pod selector means its namespace; with a namespace selector both must match",
+            with: vec![
+                ingress("ops/np", "app=db", any_port(&[pods_in("ops", "app=web")])),
+                ingress("ops/np2", "app=none", any_port(&[pods_where("env=prod", "app=web")])),
+                ingress("lab/np", "", any_port(&[pods_where("env=dev", "app=db")])),
+            ],
+            pass: &["ops/web > ops/db tcp 80", "ops/db > lab/web tcp 80"],
+            drop: &[
+                ("lab/web > ops/db tcp 80", DENY_DB),
+                ("ops/web > lab/web tcp 80", "default deny of ingress by NetworkPolicy lab/np"),
+            ],
+        },
+        Case {
+            name: "selectors mean neither hosts nor pods on the host network nor finished pods",
+            with: vec![
+                ingress("ops/np", "app=db", any_port(&[pods_where("", "app=web")])),
+                ingress("ops/np2", "app=web", any_port(&[pods_where("", "app=db")])),
+            ],
+            pass: &["lab/web > ops/db tcp 80", "ops/db > ops/web tcp 80"],
+            drop: &[
+                ("ops/proxy > ops/web tcp 80", "default deny of ingress by NetworkPolicy ops/np2"),
+                ("10.0.0.3 > ops/web tcp 80", "default deny of ingress by NetworkPolicy ops/np2"),
+                ("node:n1 > ops/db tcp 80", DENY_DB),
+                ("8.8.8.8 > ops/db tcp 80", DENY_DB),
+            ],
+        },
+        Case {
+            name: "NotIn and DoesNotExist match an absent key; an empty value is present",
+            with: vec![
+                ingress("ops/np", "app=db", any_port(&[pods_where("", "tier!=x"), pods_in("pay", "")])),
+                ingress("ops/np2", "app=web", any_port(&[pods_where("", "!tier")])),
+            ],
+            pass: &["ops/web > ops/db tcp 80", "lab/web > ops/web tcp 80"],
+            drop: &[("ops/db > ops/web tcp 80", "default deny of ingress by NetworkPolicy ops/np2")],
+        },
+        Case {
+            name: "an ipBlock means pods and nodes, too, but not its exceptions",
+            with: vec![ingress(
+                "ops/np",
+                "app=db",
+                any_port(&[
+                    block("10.0.0.0/8", &["10.0.0.3/32", "10.0.0.4/31"]),
+                    block("172.16.0.1/32", &[]),
+                ]),
+            )],
+            pass: &["ops/web > ops/db tcp 80", "10.9.9.9 > ops/db tcp 80", "node:n1 > ops/db tcp 80"],
+            drop: &[
+                ("lab/web > ops/db tcp 80", DENY_DB),
+                ("pay/web > ops/db tcp 80", DENY_DB),
+                ("8.8.8.8 > ops/db tcp 80", DENY_DB),
+            ],
+        },
+        Case {
+            name: "an exception is not a deny: another block or rule may admit it",
+            with: vec![ingress(
+                "ops/np",
+                "app=db",
+                any_port(&[block("10.0.0.0/8", &["10.0.0.0/24"]), block("10.0.0.3/32", &[])]),
+            )],
+            pass: &["lab/web > ops/db tcp 80"],
+            drop: &[("ops/web > ops/db tcp 80", DENY_DB)],
+        },
+        Case {
+            name: "all of IPv6 is not all of IPv4",
+            with: vec![ingress("ops/np", "app=db", any_port(&[block("::/0", &[])]))],
+            pass: &["2001:db8::1 > ops/db icmpv6 128", "fd00::1 > ops/db tcp 80"],
+            drop: &[("8.8.8.8 > ops/db tcp 80", DENY_DB), ("ops/web > ops/db tcp 80", DENY_DB)],
+        },
+        Case {
+            name: "an empty peer list matches nobody",
+            with: vec![ingress("ops/np", "app=db", any_port(&[]))],
+            pass: &[],
+            drop: &[("ops/web > ops/db tcp 80", DENY_DB)],
+        },
+        Case {
+            name: "entities are classes: the world is outside, the cluster inside",
+            with: vec![
+                ingress("ops/np", "app=db", any_port(&[Peer::Entity(Entity::World)])),
+                ingress("ops/np2", "app=web", any_port(&[Peer::Entity(Entity::RemoteNode)])),
+            ],
+            pass: &["8.8.8.8 > ops/db tcp 80", "node:n2 > ops/web tcp 80"],
+            drop: &[
+                ("ops/web > ops/db tcp 80", DENY_DB),
+                ("node:n1 > ops/db tcp 80", DENY_DB),
+                ("ops/db > ops/web tcp 80", "default deny of ingress by NetworkPolicy ops/np2"),
+            ],
+        },
+    ]
+}
+
+fn port_cases() -> Vec<Case> {
+    vec![
+        Case {
+            name: "a range has both its ends, and one protocol",
+            with: vec![ingress("ops/np", "app=db", ports(&[range(TCP, 80, 90)]))],
+            pass: &["ops/web > ops/db tcp 80", "ops/web > ops/db tcp 90"],
+            drop: &[
+                ("ops/web > ops/db tcp 79", DENY_DB),
+                ("ops/web > ops/db tcp 91", DENY_DB),
+                ("ops/web > ops/db udp 80", DENY_DB),
+                ("ops/web > ops/db sctp 80", DENY_DB),
+            ],
+        },
+        Case {
+            name: "all ports of a protocol are not all protocols",
+            with: vec![ingress("ops/np", "app=db", ports(&[range(TCP, 0, 65535)]))],
+            pass: &["ops/web > ops/db tcp 0", "ops/web > ops/db tcp 65535"],
+            drop: &[
+                ("ops/web > ops/db icmp 8", DENY_DB),
+                ("ops/web > ops/db gre 0", DENY_DB),
+                ("ops/web > ops/db udp 0", DENY_DB),
+            ],
+        },
+        Case {
+            name: "no ports at all mean every protocol",
+            with: vec![ingress("ops/np", "app=db", any_port(&[pods_in("ops", "")]))],
+            pass: &["ops/web > ops/db icmp 8", "ops/web > ops/db gre 0", "ops/web > ops/db sctp 1"],
+            drop: &[("8.8.8.8 > ops/db icmp 8", DENY_DB)],
+        },
+        Case {
+            name: "ICMP types are matched only by rules that name the protocol",
+            with: vec![ingress("ops/np", "app=db", ports(&[range(1, 8, 8)]))],
+            pass: &["8.8.8.8 > ops/db icmp 8"],
+            drop: &[("8.8.8.8 > ops/db icmp 13", DENY_DB), ("2001:db8::1 > ops/db icmpv6 8", DENY_DB)],
+        },
+        Case {
+            name: "a name is a port of the receiver, whoever that is, of the same protocol",
+            with: vec![
+                Object::Pod(Pod {
+                    ports: vec![port("http", TCP, 8080), port("http", UDP, 99)],
+                    ..pod("lab/web", "n2", &["10.0.0.3"], "app=web")
+                }),
+                egress("ops/np", "app=db", ports(&[named(TCP, "http")])),
+                ingress("lab/np", "", ports(&[named(TCP, "http")])),
+            ],
+            pass: &["ops/db > ops/web tcp 80", "ops/db > lab/web tcp 8080", "ops/web > lab/web tcp 8080"],
+            drop: &[
+                ("ops/db > ops/web tcp 8080", DENY_OUT),
+                ("ops/db > lab/web tcp 80", DENY_OUT),
+                ("ops/db > lab/web udp 99", DENY_OUT),
+                ("ops/db > 8.8.8.8 tcp 80", DENY_OUT),
+                ("ops/db > ops/proxy tcp 80", DENY_OUT),
+                ("ops/web > lab/web tcp 80", "default deny of ingress by NetworkPolicy lab/np"),
+            ],
+        },
+    ]
+}
+
+fn tenants() -> Vec<Case> {
+    vec![
+        Case {
+            name: "different tenants never talk, whatever a policy allows; nobody else is restricted",
+            with: vec![
+                ingress("pay/np", "", vec![allow(Peers::Any, Ports::Any)]),
+                tiered("pay/admin", Tier::Admin, 0, vec![rule(Action::Allow)]),
+            ],
+            pass: &[
+                "shop/web > ops/db tcp 80",
+                "ops/db > pay/web tcp 80",
+                "8.8.8.8 > pay/web tcp 80",
+                "node:n2 > pay/web tcp 1",
+            ],
+            drop: &[("shop/web > pay/web tcp 80", TENANCY), ("shop/web > pay/web icmp 8", TENANCY)],
+        },
+        Case {
+            name: "a namespace that accepts a tenant lets it in, and nothing the other way",
+            with: vec![accepting("pay", "blue", "red")],
+            pass: &["shop/web > pay/web tcp 80"],
+            drop: &[("pay/web > shop/web tcp 80", "tenancy: blue and red are different tenants")],
+        },
+        Case {
+            name: "an accepted tenant is still subject to policies",
+            with: vec![accepting("pay", "blue", "red"), ingress("pay/np", "", vec![])],
+            pass: &[],
+            drop: &[("shop/web > pay/web tcp 80", "default deny of ingress by NetworkPolicy pay/np")],
+        },
+        Case {
+            name: "who may be sent to is the receiver's word, not the sender's",
+            with: vec![accepting("shop", "red", "blue")],
+            pass: &["pay/web > shop/web tcp 80"],
+            drop: &[("shop/web > pay/web tcp 80", TENANCY)],
+        },
+        Case {
+            name: "an address that two pods claim has nobody's rights",
+            with: vec![
+                Object::Pod(pod("shop/twin", "n2", &["10.0.0.3"], "app=web")),
+                ingress(
+                    "ops/np",
+                    "app=db",
+                    any_port(&[pods_where("", "app=web"), block("10.0.0.3/32", &[])]),
+                ),
+                ingress("ops/np2", "app=web", vec![allow(Peers::Any, Ports::Any)]),
+            ],
+            pass: &["lab/web > ops/web tcp 80", "shop/twin > ops/web tcp 80"],
+            drop: &[
+                ("lab/web > ops/db tcp 80", DENY_DB),
+                ("shop/twin > ops/db tcp 80", DENY_DB),
+                ("lab/web > shop/web tcp 80", "two running pods claim this address"),
+                ("shop/web > lab/web tcp 80", "two running pods claim this address"),
+            ],
+        },
+    ]
+}
+
+fn tiers() -> Vec<Case> {
+    let web = || one_of(&[pods_in("ops", "app=web")]);
+    vec![
+        Case {
+            name: "deny beats allow, whatever is written first",
+            with: vec![Object::Policy(Policy {
+                ingress: isolating(vec![
+                    allow(Peers::Any, Ports::Any),
+                    deny(web(), Ports::OneOf(vec![range(TCP, 80, 80)])),
+                ]),
+                ..policy("ops/np", "app=db")
+            })],
+            pass: &["ops/web > ops/db tcp 81", "lab/web > ops/db tcp 80"],
+            drop: &[("ops/web > ops/db tcp 80", "NetworkPolicy ops/np ingress[1]")],
+        },
+        Case {
+            name: "an explicit deny beats the local host's right, default deny does not",
+            with: vec![
+                ingress("ops/np", "app=db", vec![deny(Peers::Any, Ports::OneOf(vec![range(TCP, 22, 22)]))]),
+                tiered(
+                    "ops/base",
+                    Tier::Baseline,
+                    0,
+                    vec![deny(Peers::Any, Ports::OneOf(vec![range(TCP, 23, 23)]))],
+                ),
+            ],
+            pass: &["node:n2 > ops/db tcp 80"],
+            drop: &[
+                ("node:n2 > ops/db tcp 22", "NetworkPolicy ops/np ingress[0]"),
+                ("node:n2 > ops/db tcp 23", "NetworkPolicy ops/base ingress[0]"),
+                ("node:n1 > ops/db tcp 80", DENY_DB),
+            ],
+        },
+        Case {
+            name: "a policy that does not isolate leaves the rest open",
+            with: vec![Object::Policy(Policy {
+                ingress: adding(vec![deny(web(), Ports::Any)]),
+                ..policy("ops/np", "app=db")
+            })],
+            pass: &["lab/web > ops/db tcp 80"],
+            drop: &[("ops/web > ops/db tcp 80", "NetworkPolicy ops/np ingress[0]")],
+        },
+        Case {
+            name: "the lower priority number comes first, and the first match decides",
+            with: vec![
+                tiered("ops/a", Tier::Admin, 2, vec![rule(Action::Deny)]),
+                tiered("ops/b", Tier::Admin, 1, vec![allow(web(), Ports::Any)]),
+                ingress("ops/np", "", vec![]),
+            ],
+            pass: &["ops/web > ops/db tcp 80"],
+            drop: &[("lab/web > ops/db tcp 80", "NetworkPolicy ops/a ingress[0]")],
+        },
+        Case {
+            name: "pass skips the rest of the Admin tier, not the Normal one",
+            with: vec![
+                tiered(
+                    "ops/a",
+                    Tier::Admin,
+                    0,
+                    vec![Rule { peers: web(), ..rule(Action::Pass) }, rule(Action::Deny)],
+                ),
+                ingress("ops/np", "", ports(&[range(TCP, 80, 80)])),
+            ],
+            pass: &["ops/web > ops/db tcp 80"],
+            drop: &[
+                ("ops/web > ops/db tcp 81", DENY_DB),
+                ("lab/web > ops/db tcp 80", "NetworkPolicy ops/a ingress[1]"),
+            ],
+        },
+        Case {
+            name: "Baseline holds only where nothing above decided",
+            with: vec![
+                tiered("ops/base", Tier::Baseline, 0, vec![rule(Action::Deny)]),
+                ingress("ops/np", "app=db", ports(&[range(TCP, 80, 80)])),
+            ],
+            pass: &["lab/web > ops/db tcp 80"],
+            drop: &[
+                ("lab/web > ops/db tcp 81", DENY_DB),
+                ("lab/web > ops/web tcp 80", "NetworkPolicy ops/base ingress[0]"),
+            ],
+        },
+    ]
+}
+
+#[test]
+fn every_named_case_holds_in_both_readings() {
+    let mut count = 0;
+    for case in [isolation(), peers(), port_cases(), tenants(), tiers()].into_iter().flatten() {
+        let snapshot = snapshot(cluster().into_iter().chain(case.with).collect());
+        let expected = case.pass.iter().map(|flow| (*flow, "")).chain(case.drop.iter().copied());
+        for (text, reason) in expected {
+            let (by_text, compiled) = both(&snapshot, &flow(text));
+            assert_eq!(by_text, reason, "{}: {text}, read directly", case.name);
+            assert_eq!(compiled, reason, "{}: {text}, compiled", case.name);
+            count += 1;
+        }
+    }
+    assert!(count > 90, "{count} flows");
+}
+
+/// What the first side that drops says, empty if none does: read directly, and compiled.
+fn both(snapshot: &Snapshot, flow: &FlowSpec) -> (String, String) {
+    let verdict = judge(snapshot, flow).unwrap();
+    let dropped = [verdict.egress, verdict.ingress].into_iter().find(|side| !side.allowed);
+    let (from, to) = find(snapshot, flow).unwrap();
+    let sides = [(Direction::Egress, &from, &to), (Direction::Ingress, &to, &from)];
+    let compiled = sides.into_iter().find_map(|(direction, end, other)| {
+        let pod = end.pod.filter(|pod| other.pod.is_none_or(|other| other.key != pod.key))?;
+        let compiled = compile(snapshot, judging_node(pod));
+        let (side, _) =
+            evaluate::side(&compiled, &pod.key, direction, &other.addr, (flow.protocol, flow.port));
+        (!side.allowed).then_some(side)
+    });
+    let text = |side: Option<isolator_policy::meaning::oracle::Side>| side.map(|side| side.by.to_string());
+    (text(dropped).unwrap_or_default(), text(compiled).unwrap_or_default())
+}
+
+/// A flow written as `from > to protocol port`.
+fn flow(text: &str) -> FlowSpec {
+    let words: Vec<_> = text.split_whitespace().collect();
+    let [from, ">", to, protocol, port] = words[..] else { panic!("{text}") };
+    let end = |text: &str| match text.strip_prefix("node:") {
+        Some(name) => End::Node(name.to_owned()),
+        None if text.contains('/') => End::Pod(pod_key(text)),
+        None => End::Address(addr(text)),
+    };
+    let protocols = [("icmp", 1), ("tcp", 6), ("udp", 17), ("gre", 47), ("icmpv6", 58), ("sctp", 132)];
+    let protocol = protocols.iter().find(|(name, _)| *name == protocol).unwrap().1;
+    FlowSpec { from: end(from), to: end(to), protocol, port: port.parse().unwrap() }
+}
+
+#[test]
+fn a_flow_that_cannot_be_judged_is_an_error() {
+    let with_twin = Object::Pod(pod("shop/twin", "n2", &["10.0.0.3"], ""));
+    let snapshot = snapshot(cluster().into_iter().chain([with_twin]).collect());
+    let error = |text: &str| judge(&snapshot, &flow(text)).unwrap_err();
+    assert_eq!(error("ops/none > ops/db tcp 80"), FlowError::UnknownPod(pod_key("ops/none")));
+    assert_eq!(error("ops/old > ops/db tcp 80"), FlowError::FinishedPod(pod_key("ops/old")));
+    assert_eq!(error("ops/db > node:n9 tcp 80"), FlowError::UnknownNode("n9".to_owned()));
+    assert_eq!(error("ops/db > 10.0.0.3 tcp 80"), FlowError::Ambiguous(addr("10.0.0.3")));
+    assert_eq!(error("lab/web > ops/db icmpv6 128"), FlowError::NoAddress(End::Pod(pod_key("lab/web"))));
+    assert!(matches!(error("lab/web > fd00::2 tcp 80"), FlowError::DifferentFamilies(..)));
+}
+
+#[test]
+fn an_unknown_pod_may_talk_to_the_local_host_only() {
+    let snapshot = snapshot(cluster());
+    let compiled = compile(&snapshot, "n1");
+    for row in compiled.startup {
+        let row = &compiled.rows[row.unwrap().0 as usize];
+        for (peer, reaches) in
+            [("172.16.0.1", true), ("172.16.0.2", false), ("10.0.0.1", false), ("8.8.8.8", false)]
+        {
+            let group = evaluate::locate(&compiled, &addr(peer)).group;
+            assert_eq!(evaluate::is_open(&row[group.0 as usize]), reaches, "{peer}");
+        }
+    }
+}
+
+#[test]
+fn the_connection_table_comes_first_where_replies_need_it() {
+    let rules = any_port(&[pods_in("ops", "app=web")]);
+    let snapshot = snapshot(cluster().into_iter().chain([ingress("ops/np", "app=db", rules)]).collect());
+    let compiled = compile(&snapshot, "n2");
+    // What ops/db sends is answered through its isolated ingress; what it receives is answered freely.
+    assert_eq!(compiled.endpoints[&pod_key("ops/db")].connection_first, [true, false]);
+    assert_eq!(compiled.endpoints[&pod_key("lab/web")].connection_first, [false, false]);
+}
+
+#[test]
+fn identities_name_labels_and_prefixes_alike_on_every_node() {
+    let rules = any_port(&[block("192.0.2.0/24", &[])]);
+    let snapshot = snapshot(cluster().into_iter().chain([ingress("ops/np", "", rules)]).collect());
+    let (one, other) = (compile(&snapshot, "n1"), compile(&snapshot, "n2"));
+    let name = |text: &str| one.identities[&evaluate::locate(&one, &addr(text)).identity].as_str();
+    assert_eq!(name("10.0.0.1"), "k8s:app=web k8s:io.kubernetes.pod.namespace=ops");
+    assert_eq!(name("172.16.0.1"), "reserved:host");
+    assert_eq!(name("172.16.0.2"), "reserved:remote-node");
+    assert_eq!(name("192.0.2.9"), "cidr:192.0.2.0/24");
+    assert_eq!([name("8.8.8.8"), name("2001:db8::1")], ["reserved:world-ipv4", "reserved:world-ipv6"]);
+    for pod in ["10.0.0.1", "10.0.0.2", "10.0.0.3", "192.0.2.9"].map(addr) {
+        assert_eq!(evaluate::locate(&one, &pod).identity, evaluate::locate(&other, &pod).identity);
+    }
+}
+
+#[test]
+fn an_explanation_says_what_each_rule_lacks() {
+    let rules = vec![
+        allow(one_of(&[pods_in("ops", "app=web")]), Ports::OneOf(vec![range(TCP, 80, 80)])),
+        allow(one_of(&[pods_in("lab", "")]), Ports::Any),
+    ];
+    let snapshot = snapshot(cluster().into_iter().chain([ingress("ops/np", "app=db", rules)]).collect());
+    let explained = explain(&snapshot, &flow("ops/web > ops/db tcp 81")).unwrap();
+    assert!(explained.egress.side.allowed && explained.egress.needed.is_empty());
+    let [read] = explained.ingress.policies.as_slice() else { panic!("{explained:?}") };
+    assert_eq!(
+        read.rules.iter().map(|rule| (rule.peers, rule.ports)).collect::<Vec<_>>(),
+        [(true, false), (false, true)]
+    );
+    let policy = read.policy.clone();
+    assert_eq!(
+        explained.ingress.needed,
+        [
+            Needed::AddPort { policy: policy.clone(), index: 0 },
+            Needed::AddPeer { policy: policy.clone(), index: 1 },
+            Needed::AddRule(vec![policy])
+        ]
+    );
+    let explained = explain(&snapshot, &flow("shop/web > pay/web tcp 80")).unwrap();
+    let accept = Needed::AcceptTenant { namespace: "pay".to_owned(), tenant: "red".to_owned() };
+    assert_eq!([explained.egress.needed, explained.ingress.needed], [vec![accept.clone()], vec![accept]]);
+}
