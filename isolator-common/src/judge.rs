@@ -6,7 +6,7 @@
 
 use crate::addr::Addr;
 use crate::conntrack::{self, Connection, ConnectionKey, FragmentKey, Ports, Table, protocol, tcp};
-use crate::endpoint::{Endpoint, Row, State};
+use crate::endpoint::{Endpoint, Peer, Row, State};
 use crate::event::Event;
 use crate::packet::{self, Bytes, Class, Fragment, Parsed};
 use crate::policy::{Direction, Kind, Word, decide, port_key};
@@ -52,13 +52,14 @@ struct Judged {
     word: Word,
     /// Identity behind the peer's address.
     identity: u32,
-    /// Whether the peer was looked up, and whether any map knew it.
+    /// The peer's group; [`Peer::ABSENT`] when no map knows it.
+    group: u32,
+    /// Whether the peer was looked up.
     located: bool,
-    known: bool,
 }
 
 impl Judged {
-    const NOTHING: Judged = Judged { word: Word(0), identity: 0, located: false, known: false };
+    const NOTHING: Judged = Judged { word: Word(0), identity: 0, group: Peer::ABSENT, located: false };
 }
 
 /// What a look-up of the connection found.
@@ -136,21 +137,16 @@ pub fn judge<T: Tables, B: Bytes>(tables: &T, bytes: B, scratch: &mut Scratch, a
     scratch.length = length;
     scratch.seen.direction = direction;
     match packet::parse(bytes, &mut scratch.outer) {
-        None => consider(tables, bytes, endpoint, scratch, direction),
+        None => consider(tables, bytes, endpoint, bytes.settle(scratch), direction),
         Some(reason) => scratch.outcome = Outcome::because(reason),
     }
-    conclude(tables, endpoint, scratch, direction);
-    scratch.outcome
-}
-
-/// Counts the packet, and reports it where it is worth an event.
-#[inline(never)]
-fn conclude<T: Tables>(tables: &T, endpoint: &Endpoint, scratch: &mut Scratch, direction: Direction) {
+    let scratch = bytes.settle(scratch);
     let outcome = scratch.outcome;
-    tables.count(endpoint, direction, outcome.reason, scratch.length);
+    tables.count(endpoint, direction, outcome.reason, length);
     if outcome.new || !outcome.reason.passes() {
         report(tables, endpoint, scratch, direction);
     }
+    outcome
 }
 
 /// Everything after parsing.
@@ -167,14 +163,20 @@ fn consider<T: Tables, B: Bytes>(
         return;
     }
     if matches!(scratch.outer.class, Class::Flow) && matches!(scratch.outer.fragment, Fragment::Whole) {
-        return flow(tables, endpoint, scratch, direction);
+        return flow(tables, bytes, endpoint, scratch, direction);
     }
     uncommon(tables, bytes, endpoint, scratch, direction);
 }
 
 /// A packet that is judged by its own addresses and ports.
 #[inline(always)]
-fn flow<T: Tables>(tables: &T, endpoint: &Endpoint, scratch: &mut Scratch, direction: Direction) {
+fn flow<T: Tables, B: Bytes>(
+    tables: &T,
+    bytes: B,
+    endpoint: &Endpoint,
+    scratch: &mut Scratch,
+    direction: Direction,
+) {
     let parsed = &scratch.outer;
     if matches!(direction, Direction::Egress) {
         if !endpoint.owns(&parsed.source) {
@@ -187,7 +189,7 @@ fn flow<T: Tables>(tables: &T, endpoint: &Endpoint, scratch: &mut Scratch, direc
         }
     }
     scratch.seen = view(endpoint, parsed, direction);
-    judge_flow(tables, endpoint, scratch, direction);
+    judge_flow(tables, bytes, endpoint, bytes.settle(scratch), direction);
 }
 
 /// Everything but whole packets of flows.
@@ -211,12 +213,12 @@ fn uncommon<T: Tables, B: Bytes>(
         }
         Class::Error => match packet::parse_quoted(bytes, &scratch.outer, &mut scratch.quoted) {
             Some(reason) => scratch.outcome = Outcome::because(reason),
-            None => related(tables, endpoint, scratch, direction),
+            None => related(tables, bytes, endpoint, bytes.settle(scratch), direction),
         },
         Class::Flow => match fragmented(tables, endpoint, &mut scratch.outer, scratch.state.ticks_per_second)
         {
             Some(reason) => scratch.outcome = Outcome::because(reason),
-            None => flow(tables, endpoint, scratch, direction),
+            None => flow(tables, bytes, endpoint, bytes.settle(scratch), direction),
         },
     }
 }
@@ -313,41 +315,54 @@ fn view(endpoint: &Endpoint, parsed: &Parsed, direction: Direction) -> Seen {
 
 /// The order of look-ups for one flow. `Row::CONNECTION_FIRST` changes the order, never the verdict.
 #[inline(always)]
-fn judge_flow<T: Tables>(tables: &T, endpoint: &Endpoint, scratch: &mut Scratch, direction: Direction) {
+fn judge_flow<T: Tables, B: Bytes>(
+    tables: &T,
+    bytes: B,
+    endpoint: &Endpoint,
+    scratch: &mut Scratch,
+    direction: Direction,
+) {
     if endpoint.row(scratch.state.generation, direction).flags & Row::CONNECTION_FIRST != 0
         && current(tables, scratch)
     {
         return;
     }
-    policy(tables, endpoint, scratch, direction);
+    let scratch = bytes.settle(scratch);
+    policy(tables, bytes, endpoint, scratch, direction);
+    let scratch = bytes.settle(scratch);
     let word = scratch.judged.word;
-    if matches!(word.kind(), Kind::Allow) {
-        let seen = &scratch.seen;
-        let new = if seen.key.protocol == protocol::TCP {
-            seen.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
-        } else {
-            tables.first_seen(seen.key.tag())
-        };
-        scratch.outcome = Outcome { reason: Reason::Allowed, rule: word.number(), new };
-    } else {
-        with_entry(tables, endpoint, scratch);
+    if !matches!(word.kind(), Kind::Allow) {
+        return with_entry(tables, bytes, endpoint, scratch, direction);
     }
+    let seen = &scratch.seen;
+    let new = if seen.key.protocol == protocol::TCP {
+        seen.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
+    } else {
+        tables.first_seen(seen.key.tag())
+    };
+    scratch.outcome = Outcome { reason: Reason::Allowed, rule: word.number(), new };
 }
 
 /// What policy does not simply allow.
 #[inline(never)]
-fn with_entry<T: Tables>(tables: &T, endpoint: &Endpoint, scratch: &mut Scratch) {
+fn with_entry<T: Tables, B: Bytes>(
+    tables: &T,
+    bytes: B,
+    endpoint: &Endpoint,
+    scratch: &mut Scratch,
+    direction: Direction,
+) {
     if matches!(scratch.judged.word.kind(), Kind::AllowTracked) {
         track(tables, scratch);
     } else {
-        reply(tables, endpoint, scratch);
+        reply(tables, bytes, endpoint, scratch, direction);
     }
 }
 
 /// The drop that a denying word stands for.
 #[inline(always)]
 fn denied(judged: Judged) -> Outcome {
-    let reason = if !judged.known {
+    let reason = if judged.group == Peer::ABSENT {
         Reason::UnknownAddress
     } else {
         match judged.word.kind() {
@@ -361,21 +376,41 @@ fn denied(judged: Judged) -> Outcome {
 }
 
 /// The dense tables' answer for the flow in `scratch.seen`, as a packet in `direction`.
-#[inline(never)]
-fn policy<T: Tables>(tables: &T, endpoint: &Endpoint, scratch: &mut Scratch, direction: Direction) {
+#[inline(always)]
+fn policy<T: Tables, B: Bytes>(
+    tables: &T,
+    bytes: B,
+    endpoint: &Endpoint,
+    scratch: &mut Scratch,
+    direction: Direction,
+) {
     let generation = scratch.state.generation;
     scratch.judged = match locate(tables, &scratch.seen.key.remote, generation) {
-        Some((identity, group)) => {
-            let row = endpoint.row(generation, direction);
-            let word = decide(tables, (row.base, row.len), group, scratch.seen.port);
-            Judged { word, identity, located: true, known: true }
-        }
+        Some((identity, group)) => Judged { word: Word::default(), identity, group, located: true },
         None => Judged { located: true, ..Judged::NOTHING },
     };
+    let scratch = bytes.settle(scratch);
+    let group = scratch.judged.group;
+    if group != Peer::ABSENT {
+        let row = endpoint.row(generation, direction);
+        scratch.judged.word = decide(tables, (row.base, row.len), group, scratch.seen.port);
+    }
+}
+
+/// The same where a packet is judged a second time: a subprogram.
+#[inline(never)]
+fn policy_again<T: Tables, B: Bytes>(
+    tables: &T,
+    bytes: B,
+    endpoint: &Endpoint,
+    scratch: &mut Scratch,
+    direction: Direction,
+) {
+    policy(tables, bytes, endpoint, scratch, direction);
 }
 
 /// Looks for a live entry in either table.
-#[inline(never)]
+#[inline(always)]
 fn find<T: Tables>(tables: &T, seen: &Seen, found: &mut Found, ticks_per_second: u32) -> bool {
     found.now = tables.now();
     found.table = Table::Established;
@@ -479,19 +514,24 @@ fn open<T: Tables>(tables: &T, scratch: &mut Scratch, rule: u32) {
 /// A packet that policy would deny as a new flow: passes as a reply, if what it replies to may still be
 /// sent. A stale entry is judged again here, and goes when it is denied now.
 #[inline(always)]
-fn reply<T: Tables>(tables: &T, endpoint: &Endpoint, scratch: &mut Scratch) {
+fn reply<T: Tables, B: Bytes>(
+    tables: &T,
+    bytes: B,
+    endpoint: &Endpoint,
+    scratch: &mut Scratch,
+    direction: Direction,
+) {
     scratch.outcome = denied(scratch.judged);
     if !find(tables, &scratch.seen, &mut scratch.found, scratch.state.ticks_per_second) {
         return;
     }
-    let seen = scratch.seen;
     // A forward packet that was just denied: its entry has no right to stay. Nor has a stale entry whose
     // opener would be denied now.
-    let stays = scratch.found.connection.is_reply(seen.direction)
+    let stays = scratch.found.connection.is_reply(direction)
         && (scratch.found.connection.generation == scratch.state.generation || {
-            let opener = seen.direction.opposite();
-            scratch.seen.port = forward_port(&seen, opener);
-            policy(tables, endpoint, scratch, opener);
+            let opener = direction.opposite();
+            scratch.seen.port = forward_port(&scratch.seen, opener);
+            policy_again(tables, bytes, endpoint, bytes.settle(scratch), opener);
             scratch.judged.word.allows()
         });
     if !stays {
@@ -518,7 +558,13 @@ fn forward_port(seen: &Seen, opener: Direction) -> u32 {
 /// An ICMP error passes where the packet it quotes would: as a forward packet or as a reply. The error's
 /// sender may be any router, but not a foreign tenant.
 #[inline(never)]
-fn related<T: Tables>(tables: &T, endpoint: &Endpoint, scratch: &mut Scratch, direction: Direction) {
+fn related<T: Tables, B: Bytes>(
+    tables: &T,
+    bytes: B,
+    endpoint: &Endpoint,
+    scratch: &mut Scratch,
+    direction: Direction,
+) {
     // The quoted packet travelled the other way.
     let travelled = direction.opposite();
     let inner = &scratch.quoted;
@@ -535,13 +581,13 @@ fn related<T: Tables>(tables: &T, endpoint: &Endpoint, scratch: &mut Scratch, di
     let quoted = scratch.seen.key.remote;
     scratch.seen.key.remote =
         if matches!(direction, Direction::Egress) { scratch.outer.destination } else { scratch.outer.source };
-    policy(tables, endpoint, scratch, direction);
+    policy_again(tables, bytes, endpoint, bytes.settle(scratch), direction);
     if matches!(scratch.judged.word.kind(), Kind::Tenancy) {
         scratch.outcome = Outcome::by(Reason::Tenancy, scratch.judged.word.number());
         return;
     }
     scratch.seen.key.remote = quoted;
-    policy(tables, endpoint, scratch, travelled);
+    policy_again(tables, bytes, endpoint, bytes.settle(scratch), travelled);
     // An event speaks of the error's sender, which this was not.
     scratch.judged.located = false;
     scratch.outcome = if scratch.judged.word.allows() {

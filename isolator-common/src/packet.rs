@@ -7,11 +7,18 @@ use crate::addr::Addr;
 use crate::conntrack::protocol;
 use crate::reason::Reason;
 
-/// A packet as bytes. `load` answers `None` beyond the end, never anything else. Cheap to copy: the kernel
-/// passes it between subprograms in one register.
+/// A packet as bytes. Cheap to copy: the kernel passes it between subprograms in one register.
 pub trait Bytes: Copy {
-    /// `N` bytes at `offset`.
+    /// `N` bytes at `offset`. `None` beyond the end, and never anything else.
     fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+
+    /// Ends a step: what follows knows of `value` only what lies in memory. Means nothing outside the
+    /// kernel, where it keeps the verifier from following each way through one step to the end of all others
+    /// (`docs/adr/0003-verifier.md`).
+    #[inline(always)]
+    fn settle<'a, T>(&self, value: &'a mut T) -> &'a mut T {
+        value
+    }
 }
 
 impl Bytes for &[u8] {
@@ -31,9 +38,6 @@ mod ethertype {
 
 /// Length of an Ethernet header.
 pub const ETHERNET: u32 = 14;
-/// Longest chain of IPv6 extension headers that is followed.
-pub const MAX_EXTENSIONS: u32 = 6;
-
 /// What kind of packet it is, as far as judging goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -137,10 +141,6 @@ fn load<B: Bytes, const N: usize>(bytes: B, offset: u32) -> Result<[u8; N], Reas
 
 /// Parses an Ethernet frame into `parsed`. Answers the drop reason of a packet that is truncated,
 /// contradicts itself or is no IP at all; `parsed` then holds what was found before.
-///
-/// The three steps are subprograms that hand over through `parsed` alone. In the kernel it is a map value,
-/// and the verifier does not track what lies in a map: it forgets which of the many ways through the
-/// headers was taken, and checks each step once (`docs/adr/0003-verifier.md`).
 #[inline(always)]
 pub fn parse<B: Bytes>(bytes: B, parsed: &mut Parsed) -> Option<Reason> {
     *parsed = Parsed::NOTHING;
@@ -150,10 +150,12 @@ pub fn parse<B: Bytes>(bytes: B, parsed: &mut Parsed) -> Option<Reason> {
 #[inline(always)]
 fn steps<B: Bytes>(bytes: B, parsed: &mut Parsed) -> Result<(), Reason> {
     ethernet(bytes, parsed)?;
+    let parsed = bytes.settle(parsed);
     if matches!(parsed.class, Class::Arp) {
         return arp(bytes, parsed);
     }
     network(bytes, parsed, false)?;
+    let parsed = bytes.settle(parsed);
     transport(bytes, parsed, false)
 }
 
@@ -165,28 +167,37 @@ pub fn parse_quoted<B: Bytes>(bytes: B, outer: &Parsed, parsed: &mut Parsed) -> 
     parsed.v4 = outer.v4;
     parsed.offset = outer.offset;
     match network(bytes, parsed, true) {
-        Ok(()) => transport(bytes, parsed, true).err(),
+        Ok(()) => transport(bytes, bytes.settle(parsed), true).err(),
         Err(reason) => Some(reason),
     }
 }
 
-/// Ethernet and VLAN tags.
-#[inline(never)]
+/// Ethernet.
+#[inline(always)]
 fn ethernet<B: Bytes>(bytes: B, parsed: &mut Parsed) -> Result<(), Reason> {
-    let [high, low] = load(bytes, 12)?;
-    let mut kind = u16::from_be_bytes([high, low]);
+    let kind = u16::from_be_bytes(load(bytes, 12)?);
     parsed.offset = ETHERNET;
+    match kind {
+        ethertype::IPV4 => parsed.v4 = true,
+        ethertype::IPV6 => {}
+        _ => return uncommon(bytes, parsed, kind),
+    }
+    Ok(())
+}
+
+/// VLAN tags and ARP.
+#[inline(never)]
+fn uncommon<B: Bytes>(bytes: B, parsed: &mut Parsed, mut kind: u16) -> Result<(), Reason> {
     // Two tags at most: 802.1ad outside, 802.1Q inside. The kernel has usually taken the outer one off.
     let mut tags = 0;
     while tags < 2 && (kind == ethertype::VLAN || kind == ethertype::QINQ) {
-        let [high, low] = load(bytes, parsed.offset + 2)?;
-        kind = u16::from_be_bytes([high, low]);
+        kind = u16::from_be_bytes(load(bytes, parsed.offset + 2)?);
         parsed.offset += 4;
         tags += 1;
     }
     match kind {
         ethertype::IPV4 => parsed.v4 = true,
-        ethertype::IPV6 => parsed.v4 = false,
+        ethertype::IPV6 => {}
         ethertype::ARP => parsed.class = Class::Arp,
         _ => return Err(Reason::UnsupportedProtocol),
     }
@@ -194,7 +205,7 @@ fn ethernet<B: Bytes>(bytes: B, parsed: &mut Parsed) -> Result<(), Reason> {
 }
 
 /// The IP header with its options or extension headers.
-#[inline(never)]
+#[inline(always)]
 fn network<B: Bytes>(bytes: B, parsed: &mut Parsed, quoted: bool) -> Result<(), Reason> {
     if parsed.v4 { ipv4(bytes, parsed, quoted) } else { ipv6(bytes, parsed) }
 }
@@ -268,13 +279,24 @@ fn ipv6<B: Bytes>(bytes: B, parsed: &mut Parsed) -> Result<(), Reason> {
     parsed.hop_limit = head[7];
     parsed.protocol = head[6];
     parsed.offset += 40;
-    let mut count = 0;
-    while is_extension(parsed.protocol) && parsed.place == 0 {
-        if count >= MAX_EXTENSIONS {
-            return Err(Reason::BadExtension);
-        }
-        extension(bytes, parsed, count)?;
-        count += 1;
+    if is_extension(parsed.protocol) {
+        return extensions(bytes, parsed);
+    }
+    Ok(())
+}
+
+/// The chain of extension headers, up to a later fragment.
+#[inline(never)]
+fn extensions<B: Bytes>(bytes: B, parsed: &mut Parsed) -> Result<(), Reason> {
+    // One call after the other: LLVM may enter a loop in its middle, which kernels before 6.3 refuse.
+    if extension(bytes, parsed, true)?
+        && extension(bytes, parsed, false)?
+        && extension(bytes, parsed, false)?
+        && extension(bytes, parsed, false)?
+        && extension(bytes, parsed, false)?
+        && extension(bytes, parsed, false)?
+    {
+        return Err(Reason::BadExtension);
     }
     Ok(())
 }
@@ -286,9 +308,9 @@ fn is_extension(protocol: u8) -> bool {
     matches!(protocol, 0 | 43 | 44 | 51 | 60 | 135 | 139 | 140)
 }
 
-/// One extension header.
-#[inline(always)]
-fn extension<B: Bytes>(bytes: B, parsed: &mut Parsed, count: u32) -> Result<(), Reason> {
+/// One extension header; whether another follows.
+#[inline(never)]
+fn extension<B: Bytes>(bytes: B, parsed: &mut Parsed, first: bool) -> Result<bool, Reason> {
     let ext: [u8; 8] = load(bytes, parsed.offset)?;
     let kind = parsed.protocol;
     parsed.protocol = ext[0];
@@ -300,19 +322,14 @@ fn extension<B: Bytes>(bytes: B, parsed: &mut Parsed, count: u32) -> Result<(), 
             let field = u16::from_be_bytes([ext[2], ext[3]]);
             parsed.identification = u32::from_be_bytes([ext[4], ext[5], ext[6], ext[7]]);
             parsed.offset += 8;
-            set_place(parsed, field >> 3, field & 1 != 0)
+            set_place(parsed, field >> 3, field & 1 != 0)?;
         }
         // Hop-by-hop options come first or not at all.
-        0 if count != 0 => Err(Reason::BadExtension),
-        51 => {
-            parsed.offset += (u32::from(ext[1]) + 2) * 4;
-            Ok(())
-        }
-        _ => {
-            parsed.offset += (u32::from(ext[1]) + 1) * 8;
-            Ok(())
-        }
+        0 if !first => return Err(Reason::BadExtension),
+        51 => parsed.offset += (u32::from(ext[1]) + 2) * 4,
+        _ => parsed.offset += (u32::from(ext[1]) + 1) * 8,
     }
+    Ok(is_extension(parsed.protocol) && parsed.place == 0)
 }
 
 /// Sixteen bytes of a header.
@@ -324,7 +341,7 @@ fn sixteen(head: &[u8; 40], from: usize) -> [u8; 16] {
 }
 
 /// The transport header, or its absence in a later fragment.
-#[inline(never)]
+#[inline(always)]
 fn transport<B: Bytes>(bytes: B, parsed: &mut Parsed, quoted: bool) -> Result<(), Reason> {
     if parsed.place != 0 {
         return Ok(());
@@ -366,7 +383,7 @@ fn set_ports(parsed: &mut Parsed, ports: [u8; 4]) {
 }
 
 /// ICMP (RFC 792) and ICMPv6 (RFC 4443): type and code, and what kind of message it is.
-#[inline(always)]
+#[inline(never)]
 fn icmp<B: Bytes>(bytes: B, parsed: &mut Parsed) -> Result<(), Reason> {
     let head: [u8; 8] = load(bytes, parsed.offset)?;
     let kind = head[0];

@@ -178,9 +178,9 @@ fn search<T: Tables>(tables: &T, header: u32, key: u32) -> Word {
     while size > 1 && step <= SEARCH_STEPS {
         let half = size / 2;
         let Some(raw) = tables.interval(found.wrapping_add(half)) else { return Word::default() };
-        // All ones if the interval starts above the key, else 0.
-        let above = ((key as i64) - (Interval::unpack(raw).start as i64)) >> 63;
-        found = found.wrapping_add(half & !(above as u32));
+        // The borrow of the subtraction: all ones if the interval starts above the key, else 0.
+        let above = ((key as u64).wrapping_sub(Interval::unpack(raw).start as u64) >> 32) as u32;
+        found = found.wrapping_add(half & !above);
         size -= half;
         step += 1;
     }

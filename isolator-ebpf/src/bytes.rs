@@ -54,6 +54,16 @@ impl Bytes for Linear {
         }
         Some(read(start))
     }
+
+    #[inline(always)]
+    fn settle<'a, T>(&self, value: &'a mut T) -> &'a mut T {
+        let mut address: *mut T = value;
+        // SAFETY: a register is moved onto itself. The statement may touch memory as far as the compiler
+        // knows, so nothing that was read before it is taken to be still there.
+        unsafe { asm!("{0} = {0}", inout(reg) address, options(nostack, preserves_flags)) };
+        // SAFETY: it is the pointer that was borrowed.
+        unsafe { &mut *address }
+    }
 }
 
 /// `N` bytes at an address, in the widest loads that fit. To the compiler packet bytes are unaligned, and
