@@ -9,8 +9,8 @@ use isolator_common::endpoint::{Endpoint, Peer, State};
 use isolator_common::event::NameKey;
 use isolator_common::policy::{Direction, Word};
 use isolator_common::tables::{capacity, name};
+use isolator_policy::datapath::frame::Frame;
 use isolator_policy::datapath::image::{Image, Op};
-use isolator_tests::frame::frame;
 use isolator_tests::image::{FRIEND, GUEST, POD, STRANGER, small, writes};
 use isolator_tests::netns::isolated;
 
@@ -115,7 +115,7 @@ fn the_loaded_programs_judge_by_the_image() {
         let run = |loaded: &Loaded, direction, source, destination, protocol, port| {
             loaded
                 .programs
-                .run(direction, &frame(source, destination, protocol, (40_000, port)), 1)
+                .run(direction, &Frame::flow(source, destination, protocol, port).bytes(), 1)
                 .expect("run")
         };
         let before = run(&loaded, Direction::Ingress, FRIEND, POD, 6, 80);

@@ -4,8 +4,9 @@
 use super::bpf;
 use super::features::{Feature, Features};
 use super::maps::MapError;
+use super::read::ring;
 use super::store::Store;
-use aya::maps::MapData;
+use aya::maps::{MapData, RingBuf};
 use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use isolator_common::ABI_VERSION;
@@ -266,9 +267,13 @@ impl Loaded {
         Ok(Loaded { store, programs, features, maps, _lock: lock })
     }
 
-    /// The ring buffer of events, once.
-    pub fn take_events(&mut self) -> Option<MapData> {
-        self.maps.remove(tables::name::EVENTS)
+    /// The ring buffer of events, once. It has one read position for all who read.
+    ///
+    /// # Errors
+    /// When it was taken before, or the kernel does not let this process map it.
+    pub fn take_events(&mut self) -> Result<RingBuf<MapData>, LoadError> {
+        let taken = || LoadError::Object("the ring buffer was taken before".to_owned());
+        Ok(ring(self.maps.remove(tables::name::EVENTS).ok_or_else(taken)?)?)
     }
 }
 
@@ -288,7 +293,7 @@ fn into_data(map: aya::maps::Map) -> Option<MapData> {
 }
 
 /// Locks the directory itself, so that agents with other settings but the same pins meet, too.
-fn lock(pin_dir: &Path) -> Result<OwnedFd, LoadError> {
+pub(crate) fn lock(pin_dir: &Path) -> Result<OwnedFd, LoadError> {
     let unusable =
         |error: rustix::io::Errno| LoadError::PinDir { path: pin_dir.to_owned(), error: error.into() };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

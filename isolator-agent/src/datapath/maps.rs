@@ -158,7 +158,8 @@ pub(crate) fn encode_name(name: &str) -> [u8; NAME_BYTES] {
     bytes
 }
 
-fn decode_name(bytes: &[u8; NAME_BYTES]) -> String {
+/// A name as it was before [`encode_name`], if it was not cut.
+pub(crate) fn decode_name(bytes: &[u8; NAME_BYTES]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(NAME_BYTES);
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }

@@ -9,11 +9,18 @@
 //!
 //! Not here: what a policy means, which writes are needed (`isolator_policy::datapath::diff`).
 
+pub mod attach;
+pub mod audit;
 mod bpf;
+pub mod discover;
 pub mod features;
+mod filter;
 mod grace;
 pub mod load;
 mod maps;
+mod netlink;
+pub mod read;
 pub mod run;
 pub mod store;
 mod table;
+pub mod watch;

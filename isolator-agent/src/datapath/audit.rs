@@ -1,0 +1,266 @@
+//! The kernel against what is wanted, without changing it; and the removal of everything that is ours. Not here:
+//! what is wanted (`isolator_policy`), repairing (the agent does, from what it reads).
+
+use super::attach::{AttachError, Attacher, Attachment, attachments};
+use super::load::{LoadError, lock, program_name};
+use super::maps::{decode_name, encode_name};
+use super::read::{ReadError, ReadOnly};
+use isolator_common::policy::Direction;
+use isolator_common::tables::{self, name};
+use isolator_policy::datapath::image::Image;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Maps that every program of ours uses, so that a program that does not has been loaded with other maps.
+const USED_BY_ALL: [&str; 3] = [name::STATE, name::ENDPOINTS, name::CELLS];
+
+/// One difference between the kernel and what is wanted. Prints as one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// A map entry.
+    Entry {
+        /// Name of the map.
+        map: &'static str,
+        /// The key.
+        key: String,
+        /// What the kernel has.
+        kernel: Option<String>,
+        /// What it should have.
+        wanted: Option<String>,
+    },
+    /// A program does not run on an interface of a pod: nothing is enforced there.
+    NotAttached {
+        /// The interface.
+        ifindex: u32,
+        /// Which program.
+        direction: Direction,
+    },
+    /// A program runs on an interface that belongs to no pod.
+    NotWanted(Attachment),
+    /// The same program runs twice on an interface.
+    Twice(Attachment),
+    /// A program of somebody else runs before ours and may let packets pass it.
+    NotFirst(Attachment),
+    /// A program uses other maps than the pinned ones, so that no change of policy reaches it.
+    OtherMaps {
+        /// The program, where it runs.
+        attachment: Attachment,
+        /// The map that it does not use.
+        map: &'static str,
+    },
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = |a: &Attachment| {
+            format!("{} on {} ({}, {})", program_name(a.direction), a.name, a.ifindex, a.mode)
+        };
+        match self {
+            Difference::Entry { map, key, kernel, wanted } => {
+                let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
+                write!(f, "{map}[{key}] is {}, should be {}", text(kernel), text(wanted))
+            }
+            Difference::NotAttached { ifindex, direction } => {
+                write!(f, "{} is not attached to interface {ifindex}", program_name(*direction))
+            }
+            Difference::NotWanted(a) => write!(f, "{} is attached, but belongs to no pod", place(a)),
+            Difference::Twice(a) => write!(f, "{} is attached more than once", place(a)),
+            Difference::NotFirst(a) => write!(f, "{} runs after a program of somebody else", place(a)),
+            Difference::OtherMaps { attachment, map } => {
+                write!(f, "{} does not use the pinned map {map}", place(attachment))
+            }
+        }
+    }
+}
+
+/// Why the kernel could not be compared or cleaned.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The maps cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The attachments cannot be read or removed.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// An agent is at work, or the directory cannot be used.
+    #[error(transparent)]
+    Lock(#[from] LoadError),
+    /// A program cannot be looked at.
+    #[error("cannot read program {id}: {error}")]
+    Program {
+        /// The kernel's number.
+        id: u32,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// A pin cannot be removed.
+    #[error("cannot remove {path}: {error}")]
+    Remove {
+        /// The pin.
+        path: PathBuf,
+        /// What the kernel said.
+        error: io::Error,
+    },
+}
+
+/// Every difference between the kernel and `wanted`, with both programs on each of `interfaces`.
+///
+/// # Errors
+/// When the kernel cannot be read; that is no difference.
+pub fn verify(
+    pin_dir: &Path,
+    wanted: &Image,
+    interfaces: &BTreeSet<u32>,
+) -> Result<Vec<Difference>, AuditError> {
+    let maps = ReadOnly::open(pin_dir)?;
+    let mut all = entries(&maps.read_image()?, wanted);
+    let attached = attachments(pin_dir)?;
+    for ifindex in interfaces {
+        for direction in Direction::BOTH {
+            if !attached.iter().any(|a| (a.ifindex, a.direction) == (*ifindex, direction)) {
+                all.push(Difference::NotAttached { ifindex: *ifindex, direction });
+            }
+        }
+    }
+    let ids: BTreeMap<&str, u32> = maps.summaries()?.iter().map(|map| (map.name, map.id)).collect();
+    let mut uses: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for attachment in attached {
+        if let std::collections::btree_map::Entry::Vacant(entry) = uses.entry(attachment.program) {
+            entry.insert(maps_of(attachment.program)?);
+        }
+        for map in USED_BY_ALL {
+            if !uses[&attachment.program].contains(&ids[map]) {
+                all.push(Difference::OtherMaps { attachment: attachment.clone(), map });
+            }
+        }
+        if !attachment.first {
+            all.push(Difference::NotFirst(attachment.clone()));
+        }
+        if !interfaces.contains(&attachment.ifindex) {
+            all.push(Difference::NotWanted(attachment.clone()));
+        }
+        if !seen.insert((attachment.ifindex, attachment.direction)) {
+            all.push(Difference::Twice(attachment));
+        }
+    }
+    Ok(all)
+}
+
+/// The maps that a program uses.
+fn maps_of(id: u32) -> Result<BTreeSet<u32>, AuditError> {
+    let failed = |error| AuditError::Program { id, error };
+    for program in aya::programs::loaded_programs() {
+        let Ok(program) = program else { continue };
+        if program.id() == id {
+            let maps = program.map_ids().map_err(|error| failed(io::Error::other(error)))?;
+            return Ok(maps.unwrap_or_default().into_iter().collect());
+        }
+    }
+    Err(failed(io::Error::from(io::ErrorKind::NotFound)))
+}
+
+/// Every map entry in which two images differ.
+#[must_use]
+pub fn entries(kernel: &Image, wanted: &Image) -> Vec<Difference> {
+    let mut all = Vec::new();
+    let one = |state| BTreeMap::from([(0, state)]);
+    // The kernel cuts long names.
+    let names = wanted.names.iter().map(|(key, name)| (*key, decode_name(&encode_name(name)))).collect();
+    compare(name::STATE, &one(kernel.state), &one(wanted.state), &mut all);
+    compare(name::ENDPOINTS, &kernel.endpoints, &wanted.endpoints, &mut all);
+    compare("BLOCKS", &kernel.blocks, &wanted.blocks, &mut all);
+    compare(name::BLOCK_PEERS, &kernel.block_peers, &wanted.block_peers, &mut all);
+    compare(name::HOSTS, &kernel.hosts, &wanted.hosts, &mut all);
+    compare(name::PREFIXES, &kernel.prefixes, &wanted.prefixes, &mut all);
+    compare(name::CELLS, &kernel.cells, &wanted.cells, &mut all);
+    compare(name::INTERVALS, &kernel.intervals, &wanted.intervals, &mut all);
+    compare(name::NAMES, &kernel.names, &names, &mut all);
+    all
+}
+
+fn compare<K: Ord + fmt::Debug, V: PartialEq + fmt::Debug>(
+    map: &'static str,
+    kernel: &BTreeMap<K, V>,
+    wanted: &BTreeMap<K, V>,
+    all: &mut Vec<Difference>,
+) {
+    let text = |value: Option<&V>| value.map(|value| format!("{value:?}"));
+    let keys: BTreeSet<&K> = kernel.keys().chain(wanted.keys()).collect();
+    for key in keys {
+        let (kernel, wanted) = (kernel.get(key), wanted.get(key));
+        if kernel != wanted {
+            let (kernel, wanted) = (text(kernel), text(wanted));
+            all.push(Difference::Entry { map, key: format!("{key:?}"), kernel, wanted });
+        }
+    }
+}
+
+/// What [`uninstall`] removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Interfaces that our programs were taken off; also those that were gone already.
+    pub interfaces: BTreeSet<u32>,
+    /// Maps.
+    pub maps: Vec<&'static str>,
+}
+
+/// Removes every link, filter, pin and map of ours: those pinned in `pin_dir`, and filters in this thread's
+/// network namespace. clsact qdiscs stay, others may use them. Traffic is not restricted any more.
+///
+/// # Errors
+/// When an agent is at work, or the kernel refuses; what was removed until then stays removed.
+pub fn uninstall(pin_dir: &Path) -> Result<Removed, AuditError> {
+    let there = pin_dir.exists();
+    let _lock = if there { Some(lock(pin_dir)?) } else { None };
+    let attacher = Attacher::any(pin_dir);
+    let mut removed = Removed { interfaces: attacher.sweep(&BTreeSet::new())?, maps: Vec::new() };
+    if !there {
+        return Ok(removed);
+    }
+    for (map, ..) in tables::ALL {
+        if remove(&pin_dir.join(map), |path| std::fs::remove_file(path))? {
+            removed.maps.push(map);
+        }
+    }
+    remove(&super::attach::links_dir(pin_dir), |path| std::fs::remove_dir(path))?;
+    remove(pin_dir, |path| std::fs::remove_dir(path))?;
+    Ok(removed)
+}
+
+/// Whether something was removed. A directory that holds what is not ours stays.
+fn remove(path: &Path, how: impl FnOnce(&Path) -> io::Result<()>) -> Result<bool, AuditError> {
+    match how(path) {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
+            Ok(false)
+        }
+        Err(error) => Err(AuditError::Remove { path: path.to_owned(), error }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use isolator_common::policy::Word;
+
+    #[test]
+    fn entries_that_are_missing_too_many_or_different_are_named() {
+        let mut kernel = Image::default();
+        let mut wanted = Image::default();
+        kernel.cells.extend([(1, Word(1)), (2, Word(2))]);
+        wanted.cells.extend([(2, Word(3)), (3, Word(3))]);
+        let lines: Vec<String> = entries(&kernel, &wanted).iter().map(Difference::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "CELLS[1] is Word(1), should be nothing",
+                "CELLS[2] is Word(2), should be Word(3)",
+                "CELLS[3] is nothing, should be Word(3)",
+            ]
+        );
+        assert_eq!(entries(&kernel, &kernel), []);
+    }
+}

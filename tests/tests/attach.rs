@@ -1,0 +1,234 @@
+//! Programs on real interfaces: attached once however often it is asked, replaced without a gap, beside the
+//! programs of others, gone when uninstalled; and real packets. Skipped, with the reason, when not root.
+
+use isolator_agent::datapath::attach::{Attacher, Mode, attachments};
+use isolator_agent::datapath::audit::{Difference, uninstall, verify};
+use isolator_agent::datapath::features::{Feature, Features};
+use isolator_agent::datapath::load::{Capacities, LoadError, Loaded};
+use isolator_agent::datapath::read::{ReadError, ReadOnly};
+use isolator_common::policy::{Direction, Kind, Word};
+use isolator_common::reason::Reason;
+use isolator_policy::datapath::image::Op;
+use isolator_tests::foreign::{self, Foreign};
+use isolator_tests::image::{small, writes};
+use isolator_tests::link::{Sandbox, add_addresses, delete, netlink, pair};
+use isolator_tests::netns::isolated;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Each way of attaching that this kernel has.
+fn both_modes(test: impl Fn(&Path, bool) + Sync) {
+    let modes: &[bool] = if Features::probe().has(Feature::Tcx) { &[false, true] } else { &[true] };
+    for force_clsact in modes {
+        isolated(|bpffs| test(&bpffs.join("isolator"), *force_clsact));
+    }
+}
+
+fn open(dir: &Path) -> Loaded {
+    Loaded::open(dir, &Capacities::small()).expect("open")
+}
+
+fn attacher(dir: &Path, loaded: &Loaded, force_clsact: bool) -> Attacher {
+    Attacher::new(dir, &loaded.features, force_clsact)
+}
+
+/// Interface, direction and program of everything attached.
+fn attached(dir: &Path) -> Vec<(u32, Direction, u32)> {
+    attachments(dir).expect("list").into_iter().map(|a| (a.ifindex, a.direction, a.program)).collect()
+}
+
+fn both(loaded: &Loaded, ifindex: u32) -> Vec<(u32, Direction, u32)> {
+    Direction::BOTH.into_iter().map(|direction| (ifindex, direction, loaded.programs.id(direction))).collect()
+}
+
+#[test]
+fn attaching_twice_and_after_a_restart_leaves_one_of_each() {
+    both_modes(|dir, force_clsact| {
+        let first = open(dir);
+        let attach = attacher(dir, &first, force_clsact);
+        let ifindex = pair("d0");
+        for _ in 0..2 {
+            attach.attach(&first.programs, ifindex).expect("attach");
+            assert_eq!(attached(dir), both(&first, ifindex));
+        }
+        // The agent dies: what it attached stays.
+        let old = both(&first, ifindex);
+        drop(first);
+        assert_eq!(attached(dir), old);
+        // The next one replaces the programs.
+        let second = open(dir);
+        attach.attach(&second.programs, ifindex).expect("attach");
+        assert_eq!(attached(dir), both(&second, ifindex));
+        assert_ne!(attached(dir), old);
+        let wanted = if force_clsact { Mode::Clsact } else { attach.mode() };
+        assert!(
+            attachments(dir).expect("list").iter().all(|a| a.mode == wanted && a.name == "d0" && a.first)
+        );
+    });
+}
+
+#[test]
+fn the_mode_can_change_between_two_runs() {
+    if !Features::probe().has(Feature::Tcx) {
+        eprintln!("skipped: the kernel has no TCX");
+        return;
+    }
+    isolated(|bpffs| {
+        let dir = &bpffs.join("isolator");
+        let loaded = open(dir);
+        let ifindex = pair("d0");
+        for force_clsact in [false, true, false] {
+            attacher(dir, &loaded, force_clsact).attach(&loaded.programs, ifindex).expect("attach");
+            assert_eq!(attached(dir), both(&loaded, ifindex));
+        }
+    });
+}
+
+#[test]
+fn programs_of_others_stay_and_run_after_ours() {
+    both_modes(|dir, force_clsact| {
+        let loaded = open(dir);
+        let attach = attacher(dir, &loaded, force_clsact);
+        let ifindex = pair("d0");
+        let before = Foreign::attach(dir.parent().expect("bpffs"), "d0", force_clsact);
+        attach.attach(&loaded.programs, ifindex).expect("attach");
+        let after = Foreign::attach(dir.parent().expect("bpffs"), "d0", force_clsact);
+        let order = foreign::programs("d0", ifindex, force_clsact);
+        assert!(order.contains(&before.id) && order.contains(&after.id), "{order:?}");
+        if !force_clsact {
+            assert_eq!(order[0], loaded.programs.id(Direction::Egress), "ours is first");
+        }
+        attach.detach(ifindex).expect("detach");
+        let order = foreign::programs("d0", ifindex, force_clsact);
+        assert_eq!(BTreeSet::from_iter(order), BTreeSet::from([before.id, after.id]));
+        attach.attach(&loaded.programs, ifindex).expect("attach again");
+        drop(loaded);
+        uninstall(dir).expect("uninstall");
+        let order = foreign::programs("d0", ifindex, force_clsact);
+        assert_eq!(BTreeSet::from_iter(order), BTreeSet::from([before.id, after.id]));
+    });
+}
+
+#[test]
+fn interfaces_that_vanished_are_swept_and_their_numbers_can_be_used_again() {
+    both_modes(|dir, force_clsact| {
+        let loaded = open(dir);
+        let attach = attacher(dir, &loaded, force_clsact);
+        let (gone, stays, unwanted) = (pair("d0"), pair("d1"), pair("d2"));
+        for ifindex in [gone, stays, unwanted] {
+            attach.attach(&loaded.programs, ifindex).expect("attach");
+        }
+        delete(gone);
+        let swept = attach.sweep(&BTreeSet::from([stays])).expect("sweep");
+        assert!(swept.contains(&unwanted) && !swept.contains(&stays), "{swept:?}");
+        assert_eq!(attached(dir), both(&loaded, stays));
+        assert!(attach.attach(&loaded.programs, gone).is_err(), "there is no such interface");
+        assert_eq!(attached(dir), both(&loaded, stays));
+    });
+}
+
+#[test]
+fn uninstall_leaves_nothing_of_ours() {
+    both_modes(|dir, force_clsact| {
+        let loaded = open(dir);
+        let ifindex = pair("d0");
+        attacher(dir, &loaded, force_clsact).attach(&loaded.programs, ifindex).expect("attach");
+        let busy = uninstall(dir).expect_err("an agent is at work");
+        assert!(busy.to_string().contains("another agent (pid"), "{busy}");
+        drop(loaded);
+        let removed = uninstall(dir).expect("uninstall");
+        assert_eq!(removed.interfaces, BTreeSet::from([ifindex]));
+        assert_eq!(removed.maps.len(), isolator_common::tables::ALL.len());
+        assert_eq!(attached(dir), []);
+        assert!(!dir.exists());
+        assert!(matches!(ReadOnly::open(dir), Err(ReadError::NotThere(_))));
+        assert_eq!(uninstall(dir).expect("once more").maps.len(), 0);
+    });
+}
+
+#[test]
+fn verify_names_what_differs_and_nothing_else() {
+    both_modes(|dir, force_clsact| {
+        let mut loaded = open(dir);
+        let attach = attacher(dir, &loaded, force_clsact);
+        let ifindex = pair("d0");
+        let image = small(ifindex);
+        loaded.store.apply(&writes(&image)).expect("write");
+        attach.attach(&loaded.programs, ifindex).expect("attach");
+        let wanted = BTreeSet::from([ifindex]);
+        assert_eq!(verify(dir, &image, &wanted).expect("verify"), []);
+        loaded.store.apply(&[Op::Cell(9, Word::new(Kind::Deny, 1))]).expect("write");
+        let differences = verify(dir, &image, &wanted).expect("verify");
+        assert!(matches!(&differences[..], [Difference::Entry { map: "CELLS", .. }]), "{differences:?}");
+        loaded.store.apply(&[Op::Cell(9, Word::new(Kind::Allow, 1))]).expect("write");
+        let other = pair("d1");
+        let differences = verify(dir, &image, &BTreeSet::from([other])).expect("verify");
+        let (missing, extra): (Vec<_>, Vec<_>) =
+            differences.iter().partition(|d| matches!(d, Difference::NotAttached { .. }));
+        assert_eq!((missing.len(), extra.len()), (2, 2), "{differences:?}");
+        // A program that was loaded with other maps.
+        let stranger = Loaded::ephemeral(&Capacities::small()).expect("load");
+        attach.attach(&stranger.programs, ifindex).expect("attach");
+        let differences = verify(dir, &image, &wanted).expect("verify");
+        assert!(!differences.is_empty());
+        assert!(differences.iter().all(|d| matches!(d, Difference::OtherMaps { .. })), "{differences:?}");
+    });
+}
+
+#[test]
+fn real_packets_pass_and_are_dropped() {
+    both_modes(|dir, force_clsact| {
+        let mut loaded = open(dir);
+        let pod = Sandbox::new();
+        let (host_ip, pod_ip) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
+        let ifindex = pod.connect("pod0", &[(IpAddr::V4(pod_ip), 24)]);
+        netlink(async |handle| add_addresses(&handle, "pod0", &[(IpAddr::V4(host_ip), 24)]).await);
+        let listener = pod.enter(|| UdpSocket::bind((pod_ip, 7)).expect("bind"));
+        listener.set_read_timeout(Some(Duration::from_secs(5))).expect("timeout");
+        let client = UdpSocket::bind((host_ip, 0)).expect("bind");
+        client.set_read_timeout(Some(Duration::from_secs(5))).expect("timeout");
+        attacher(dir, &loaded, force_clsact).attach(&loaded.programs, ifindex).expect("attach");
+        let maps = ReadOnly::open(dir).expect("open");
+        let counted = |direction, reason| {
+            let counters = maps.counters(3).expect("counters");
+            counters
+                .iter()
+                .filter(|c| (c.direction, c.reason) == (direction, reason))
+                .map(|c| c.packets)
+                .sum::<u64>()
+        };
+        let until = |what: &str, done: &dyn Fn() -> bool| {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while !done() {
+                assert!(Instant::now() < deadline, "{what}");
+                client.send_to(b"again", (pod_ip, 7)).expect("send");
+                std::thread::yield_now();
+            }
+        };
+        // Allowed both ways: a question and its answer.
+        loaded.store.apply(&writes(&small(ifindex))).expect("write");
+        client.send_to(b"ping", (pod_ip, 7)).expect("send");
+        let mut buffer = [0; 64];
+        let (length, from) = listener.recv_from(&mut buffer).expect("the pod hears");
+        listener.send_to(&buffer[..length], from).expect("answer");
+        assert_eq!(client.recv(&mut buffer).expect("the host hears"), 4);
+        assert_eq!(counted(Direction::Ingress, Reason::Allowed), 1);
+        // Denied: counted as such, and never heard.
+        let deny = [Op::Cell(9, Word::new(Kind::Deny, 1)), Op::Grace];
+        loaded.store.apply(&deny).expect("write");
+        until("a drop is counted", &|| counted(Direction::Ingress, Reason::PolicyDenied) > 20);
+        listener.set_nonblocking(true).expect("non-blocking");
+        assert!(listener.recv_from(&mut buffer).is_err(), "the pod hears nothing");
+        // The agent is gone: still denied.
+        drop(loaded);
+        let before = counted(Direction::Ingress, Reason::PolicyDenied);
+        until("drops are counted", &|| counted(Direction::Ingress, Reason::PolicyDenied) > before + 20);
+        assert!(listener.recv_from(&mut buffer).is_err(), "the pod still hears nothing");
+        let summaries = maps.summaries().expect("summaries");
+        assert!(summaries.iter().all(|map| map.memory.is_some_and(|bytes| bytes > 0)), "{summaries:?}");
+        assert!(summaries.iter().any(|map| map.name == "CELLS" && map.entries == Some(3)), "{summaries:?}");
+        assert!(matches!(Loaded::open(dir, &Capacities::default()), Err(LoadError::Definition { .. })));
+    });
+}
