@@ -11,6 +11,7 @@ Usage: cargo xtask COMMAND
   build                                          toolchain, linker and an optimised target/release/isolator
   test [--tier NAME]... [--cases N] [FILTER]     all test tiers, or the named ones
   tidy [--record-abi]                            rules that neither cargo nor clippy can enforce
+  docs                                           writes the documents that come from the code
   help                                           this text
 
 Tiers, in order: tidy fmt clippy unit docs kernel vm lab.
@@ -25,6 +26,8 @@ pub(crate) enum Command {
     Help,
     /// Build the optimised binary.
     Build,
+    /// Write the generated documents.
+    Docs,
     /// Check the repository's own rules.
     Tidy,
     /// Write down the hash of the wire types.
@@ -54,6 +57,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
         Some("build") => nothing_more(Command::Build, arguments),
         Some(vm::INIT) => nothing_more(Command::VmInit, arguments),
         Some("test") => parse_test(arguments),
+        Some("docs") => nothing_more(Command::Docs, arguments),
         Some("tidy") => match arguments.next().as_deref() {
             None => Ok(Command::Tidy),
             Some("--record-abi") => nothing_more(Command::RecordAbi, arguments),

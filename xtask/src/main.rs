@@ -9,6 +9,7 @@
 
 mod arguments;
 mod build;
+mod documents;
 mod machine;
 mod process;
 mod progress;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::Build) => build::release().map(|()| true),
         Ok(Command::Test(wanted)) => test::run(&wanted),
+        Ok(Command::Docs) => documents::write().map(|()| true),
         Ok(Command::Tidy) => tidy::run(),
         Ok(Command::VmInit) => vm::init(),
         Ok(Command::RecordAbi) => tidy::record_abi().map(|()| true),

@@ -28,7 +28,7 @@ pub(crate) enum Tier {
     Clippy,
     /// Tests without privileges: the equalities E1 and E2 among them.
     Unit,
-    /// The examples in documentation.
+    /// Generated documents are current; examples in documentation hold.
     Docs,
     /// Loads programs into the kernel: E3.
     Kernel,

@@ -4,6 +4,7 @@ use super::libtest::Reader;
 use super::summary::Count;
 use super::{Outcome, Tier, targets};
 use crate::arguments::Wanted;
+use crate::documents;
 use crate::process::{output, root, run, shown, target_dir};
 use crate::toolchain::{Component, Toolchain};
 use crate::vm;
@@ -63,11 +64,17 @@ impl Suite {
         self.count(cargo)
     }
 
-    /// The examples in documentation.
+    /// The documents that come from the code, and the examples in documentation.
     pub(crate) fn docs(&self) -> Result<Outcome> {
         let mut cargo = self.cargo_test();
         cargo.arg("--doc");
-        self.count(cargo)
+        let mut outcome = self.count(cargo)?;
+        if self.filter.is_none()
+            && let Outcome::Ran(count) = &mut outcome
+        {
+            *count += Count::one(documents::check());
+        }
+        Ok(outcome)
     }
 
     /// The integration tests that carry a tier's name.

@@ -4,7 +4,7 @@
 use super::archive::Archive;
 use super::kernels::Kernel;
 use super::{DONE, INIT, QEMU, folder};
-use crate::process::{command, output};
+use crate::process::{command, output, root};
 use anyhow::{Context as _, Result};
 use std::collections::BTreeSet;
 use std::fs;
@@ -92,7 +92,11 @@ fn content(modules: &Path, tests: &[PathBuf]) -> Result<Vec<u8>> {
         let name = test.file_name().unwrap_or_default().to_string_lossy();
         archive.file(&format!("{TESTS}/{i}-{name}"), &read(test)?);
     }
-    let found = find(modules, &WANTED)?;
+    // Tests name their data by where it lies on the machine that built them.
+    for path in find(&root().join("tests"), |name| !name.ends_with(".rs"))? {
+        archive.file(&path.to_string_lossy(), &read(&path)?);
+    }
+    let found = find(modules, |name| WANTED.contains(&name))?;
     for (i, name) in WANTED.iter().enumerate() {
         if let Some(path) = found.iter().find(|path| path.ends_with(name)) {
             archive.file(&format!("{MODULES}/{i}-{name}"), &read(path)?);
@@ -105,8 +109,8 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Files below a folder with one of these names.
-fn find(folder: &Path, names: &[&str]) -> Result<Vec<PathBuf>> {
+/// Files below a folder with such a name.
+fn find(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -114,7 +118,7 @@ fn find(folder: &Path, names: &[&str]) -> Result<Vec<PathBuf>> {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
                 folders.push(entry.path());
-            } else if names.iter().any(|name| entry.file_name() == *name) {
+            } else if entry.file_name().to_str().is_some_and(&wanted) {
                 found.push(entry.path());
             }
         }
