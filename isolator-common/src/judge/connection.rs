@@ -1,0 +1,157 @@
+//! Connections in the way of a packet: is it part of one, may that go on, does it make one. Not here: what an
+//! entry becomes after a packet (`conntrack`), what policy says of a new flow.
+
+use super::scratch::{Found, Scratch, Seen};
+use super::{Outcome, denied, policy_again};
+use crate::conntrack::{self, Connection, Table, protocol, tcp};
+use crate::endpoint::Endpoint;
+use crate::packet::Bytes;
+use crate::policy::{Direction, port_key};
+use crate::reason::Reason;
+use crate::tables::Tables;
+
+/// Looks for a live entry in either table.
+#[inline(always)]
+pub(super) fn find<T: Tables>(tables: &T, seen: &Seen, found: &mut Found, ticks_per_second: u32) -> bool {
+    found.now = tables.now();
+    found.table = Table::Established;
+    if !tables.connection(Table::Established, &seen.key, &mut found.connection) {
+        found.table = Table::HalfOpen;
+        if !tables.connection(Table::HalfOpen, &seen.key, &mut found.connection) {
+            return false;
+        }
+    }
+    !conntrack::expired(&found.connection, found.table, seen.key.protocol, found.now, ticks_per_second)
+}
+
+/// Whether the packet opens a connection anew, whatever the table remembers.
+#[inline(always)]
+fn reopens(connection: &Connection, seen: &Seen) -> bool {
+    connection.state & Connection::CLOSED != 0 && seen.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
+}
+
+/// Whether the policy in force has judged the connection already; if so, its verdict holds.
+#[inline(always)]
+pub(super) fn current<T: Tables>(tables: &T, scratch: &mut Scratch) -> bool {
+    let holds = find(tables, &scratch.seen, &mut scratch.found, scratch.state.ticks_per_second)
+        && scratch.found.connection.generation == scratch.state.generation
+        && !reopens(&scratch.found.connection, &scratch.seen);
+    if holds {
+        keep(tables, scratch);
+    }
+    holds
+}
+
+/// Notes one more packet of the connection found, which may go on.
+#[inline(always)]
+fn keep<T: Tables>(tables: &T, scratch: &mut Scratch) {
+    let Scratch { seen, state, found, outcome, .. } = scratch;
+    let reply = found.connection.is_reply(seen.direction);
+    let reason = if reply { Reason::Reply } else { Reason::Established };
+    *outcome = Outcome::by(reason, found.connection.rule);
+    let next = conntrack::step(
+        &found.connection,
+        reply,
+        seen.tcp_flags,
+        state.generation,
+        found.now,
+        state.ticks_per_second,
+    );
+    let answered = reply && matches!(found.table, Table::HalfOpen) && seen.tcp_flags & tcp::RST == 0;
+    if answered || next.is_some() {
+        if let Some(next) = next {
+            found.connection = next;
+        }
+        note(tables, seen, found, answered);
+    }
+}
+
+/// Writes the entry back, once a second for a busy connection. An answered connection goes where floods do
+/// not reach; if that map refuses, the half-open entry serves on.
+#[inline(never)]
+fn note<T: Tables>(tables: &T, seen: &Seen, found: &Found, answered: bool) {
+    if !answered {
+        tables.rewrite(found.table, &seen.key, &found.connection);
+    } else if tables.remember(Table::Established, &seen.key, &found.connection) {
+        tables.forget(Table::HalfOpen, &seen.key);
+    }
+}
+
+/// A forward packet that policy allows and whose replies need an entry.
+#[inline(always)]
+pub(super) fn track<T: Tables>(tables: &T, scratch: &mut Scratch) {
+    let rule = scratch.judged.word.number();
+    if find(tables, &scratch.seen, &mut scratch.found, scratch.state.ticks_per_second)
+        && !reopens(&scratch.found.connection, &scratch.seen)
+    {
+        scratch.found.connection.rule = rule;
+        return keep(tables, scratch);
+    }
+    open(tables, scratch, rule);
+}
+
+/// Makes the entry of a new connection.
+#[inline(never)]
+fn open<T: Tables>(tables: &T, scratch: &mut Scratch, rule: u32) {
+    let Scratch { seen, state, found, outcome, .. } = scratch;
+    found.connection = Connection {
+        generation: state.generation,
+        seen: found.now,
+        rule,
+        opener: seen.direction as u8,
+        ..Connection::default()
+    };
+    // A closed connection that opens again leaves the other table, or its old entry would be found first.
+    if matches!(found.table, Table::Established) {
+        tables.forget(Table::Established, &seen.key);
+    }
+    *outcome = if tables.remember(Table::HalfOpen, &seen.key, &found.connection) {
+        Outcome { reason: Reason::New, rule, new: true }
+    } else {
+        Outcome::by(Reason::TableFull, rule)
+    };
+}
+
+/// A packet that policy would deny as a new flow: passes as a reply, if what it replies to may still be
+/// sent. A stale entry is judged again here, and goes when it is denied now.
+#[inline(always)]
+pub(super) fn reply<T: Tables, B: Bytes>(
+    tables: &T,
+    bytes: B,
+    endpoint: &Endpoint,
+    scratch: &mut Scratch,
+    direction: Direction,
+) {
+    scratch.outcome = denied(scratch.judged);
+    if !find(tables, &scratch.seen, &mut scratch.found, scratch.state.ticks_per_second) {
+        return;
+    }
+    // A forward packet that was just denied: its entry has no right to stay. Nor has a stale entry whose
+    // opener would be denied now.
+    let stays = scratch.found.connection.is_reply(direction)
+        && (scratch.found.connection.generation == scratch.state.generation || {
+            let opener = direction.opposite();
+            scratch.seen.port = forward_port(&scratch.seen, opener);
+            policy_again(tables, bytes, endpoint, bytes.settle(scratch), opener);
+            scratch.judged.word.allows()
+        });
+    if !stays {
+        tables.forget(scratch.found.table, &scratch.seen.key);
+    } else if !reopens(&scratch.found.connection, &scratch.seen) {
+        keep(tables, scratch);
+    }
+}
+
+/// The port that the opener's packets were judged by.
+#[inline(always)]
+fn forward_port(seen: &Seen, opener: Direction) -> u32 {
+    match seen.key.protocol {
+        // Only echo has replies; its request is type 8, in ICMPv6 128.
+        protocol::ICMP => port_key(protocol::ICMP, 8),
+        protocol::ICMPV6 => port_key(protocol::ICMPV6, 128),
+        other => match opener {
+            Direction::Egress => port_key(other, seen.key.remote_port),
+            Direction::Ingress => port_key(other, seen.key.local_port),
+        },
+    }
+}
