@@ -1,6 +1,8 @@
 //! Every map, and nothing else. Names, default capacities and meaning: `isolator_common::tables`.
+//! Large arrays can be mapped into memory: the agent reads millions of entries at its start, and a look-up call
+//! for each takes seconds.
 
-use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, LruPerCpuHashMap, PerCpuArray, RingBuf};
 use isolator_common::addr::Addr;
@@ -40,7 +42,7 @@ pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(
 #[map]
 pub(crate) static STATE: Array<State> = Array::with_max_entries(capacity::STATE, 0);
 #[map]
-pub(crate) static ENDPOINTS: Array<Endpoint> = Array::with_max_entries(capacity::ENDPOINTS, 0);
+pub(crate) static ENDPOINTS: Array<Endpoint> = Array::with_max_entries(capacity::ENDPOINTS, BPF_F_MMAPABLE);
 #[map]
 pub(crate) static ENDPOINTS_WIDE: HashMap<u32, Endpoint> =
     HashMap::with_max_entries(capacity::ENDPOINTS_WIDE, BPF_F_NO_PREALLOC);
@@ -49,16 +51,16 @@ pub(crate) static BLOCKS4: HashMap<u32, u32> = HashMap::with_max_entries(capacit
 #[map]
 pub(crate) static BLOCKS6: HashMap<Addr, u32> = HashMap::with_max_entries(capacity::BLOCKS6, 0);
 #[map]
-pub(crate) static BLOCK_PEERS: Array<Peer> = Array::with_max_entries(capacity::BLOCK_PEERS, 0);
+pub(crate) static BLOCK_PEERS: Array<Peer> = Array::with_max_entries(capacity::BLOCK_PEERS, BPF_F_MMAPABLE);
 #[map]
 pub(crate) static HOSTS: HashMap<Addr, Peer> = HashMap::with_max_entries(capacity::HOSTS, BPF_F_NO_PREALLOC);
 #[map]
 pub(crate) static PREFIXES: LpmTrie<Addr, Peer> =
     LpmTrie::with_max_entries(capacity::PREFIXES, BPF_F_NO_PREALLOC);
 #[map]
-pub(crate) static CELLS: Array<u32> = Array::with_max_entries(capacity::CELLS, 0);
+pub(crate) static CELLS: Array<u32> = Array::with_max_entries(capacity::CELLS, BPF_F_MMAPABLE);
 #[map]
-pub(crate) static INTERVALS: Array<u64> = Array::with_max_entries(capacity::INTERVALS, 0);
+pub(crate) static INTERVALS: Array<u64> = Array::with_max_entries(capacity::INTERVALS, BPF_F_MMAPABLE);
 #[map]
 pub(crate) static ESTABLISHED4: LruHashMap<Key4, Connection> =
     LruHashMap::with_max_entries(capacity::ESTABLISHED4, 0);

@@ -10,16 +10,22 @@ use aya_obj::generated::{
     BPF_F_BEFORE, bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type, bpf_map_type,
 };
 use isolator_common::policy::Direction;
+use rustix::mm::{MapFlags, ProtFlags};
 use std::ffi::CString;
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::ptr;
+use zerocopy::IntoBytes;
 
 /// What the kernel says when a map type has no batch operations: `ENOTSUPP` of `include/linux/errno.h`, which
 /// is not meant for user space and has no name there.
 const ENOTSUPP: i32 = 524;
+
+/// The kernel rounds the size of array elements up to this, bytes.
+const WORD: usize = size_of::<u64>();
 
 /// One call. A negative answer is an error.
 fn bpf(cmd: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i32> {
@@ -87,6 +93,41 @@ impl Bytes {
         }
         element.__bindgen_anon_1.value = other;
         attr
+    }
+
+    /// Shows the values of a mappable array to `see`, from index 0 to `entries`, without a call for each; but
+    /// those that are zero. The kernel writes meanwhile: what changes may be seen torn.
+    pub(crate) fn scan_mapped(&self, entries: u32, mut see: impl FnMut(u32, &[u8])) -> io::Result<()> {
+        let stride = self.value_size.next_multiple_of(WORD);
+        let length = stride * entries as usize;
+        // SAFETY: a new mapping wherever there is room; the kernel checks length and kind of the map.
+        let start = unsafe {
+            rustix::mm::mmap(
+                ptr::null_mut(),
+                length,
+                ProtFlags::READ,
+                MapFlags::SHARED | MapFlags::POPULATE,
+                &self.fd,
+                0,
+            )
+        }?;
+        let words = stride / WORD;
+        let mut value = vec![0_u64; words];
+        for index in 0..entries {
+            let mut some = 0;
+            for (i, word) in value.iter_mut().enumerate() {
+                // SAFETY: index < entries and i < words, so the word lies in the mapping, whose start is aligned
+                // to a page. Volatile, because programs and other processes share it.
+                *word = unsafe { start.cast::<u64>().add(index as usize * words + i).read_volatile() };
+                some |= *word;
+            }
+            if some != 0 {
+                see(index, &value.as_bytes()[..self.value_size]);
+            }
+        }
+        // SAFETY: the mapping made above, of which no reference is left.
+        unsafe { rustix::mm::munmap(start, length) }?;
+        Ok(())
     }
 
     /// Reads a value; false when the key is not there.

@@ -3,6 +3,7 @@
 
 use super::bpf::{Bytes, unsupported};
 use aya::maps::MapData;
+use aya_obj::generated::BPF_F_MMAPABLE;
 use std::io;
 use std::marker::PhantomData;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -20,14 +21,16 @@ pub(crate) struct Table<K, V> {
     bytes: Bytes,
     capacity: u32,
     batch: bool,
+    mappable: bool,
     types: PhantomData<(K, V)>,
 }
 
 impl<K: Wire, V: Wire> Table<K, V> {
     /// Checks that the kernel's sizes are those of the types. `batch`: whether to use batch operations.
     pub(crate) fn new(map: &MapData, batch: bool) -> io::Result<Table<K, V>> {
-        let capacity = map.info().map_err(io::Error::other)?.max_entries();
-        let table = Table { bytes: Bytes::new(map, false)?, capacity, batch, types: PhantomData };
+        let info = map.info().map_err(io::Error::other)?;
+        let (capacity, mappable) = (info.max_entries(), info.map_flags() & BPF_F_MMAPABLE != 0);
+        let table = Table { bytes: Bytes::new(map, false)?, capacity, batch, mappable, types: PhantomData };
         let (key, value) = (table.bytes.key_size(), table.bytes.value_size());
         if (key, value) != (size_of::<K>(), size_of::<V>()) {
             let (want_key, want_value) = (size_of::<K>(), size_of::<V>());
@@ -80,8 +83,19 @@ impl<K: Wire, V: Wire> Table<K, V> {
         Ok(())
     }
 
-    /// Shows every entry to `see`, in no order. What changes meanwhile may be seen or not.
+    /// Shows every entry to `see`, in no order; of mappable arrays only those that are not zero. What changes
+    /// meanwhile may be seen or not.
     pub(crate) fn scan(&self, mut see: impl FnMut(K, V)) -> io::Result<()> {
+        if self.mappable {
+            let wire = |index: u32, value: &[u8]| {
+                if let (Ok(key), Ok(value)) =
+                    (K::read_from_bytes(index.as_bytes()), V::read_from_bytes(value))
+                {
+                    see(key, value);
+                }
+            };
+            return self.bytes.scan_mapped(self.capacity, wire);
+        }
         if self.batch { self.scan_many(&mut see) } else { self.scan_single(&mut see) }
     }
 
