@@ -188,7 +188,7 @@ fn what_the_api_server_refuses_is_refused_by_field() {
         ("Node", "metadata: {name: n1}\nspec: {podCIDRs: [10.0.0.0/33]}", "spec.podCIDRs[0]", "above 32"),
         (
             "Node",
-            "metadata: {name: n1}\nstatus: {addresses: [{type: InternalIP, address: n}]}",
+            "metadata: {name: n1}\nstatus: {addresses: [{type: InternalIP, address: x}]}",
             "status.addresses[0].address",
             "not an IP address",
         ),
