@@ -1,4 +1,4 @@
-//! Tests of watching a real folder. Every wait is a poll with a deadline.
+//! Tests of watching a real folder. Every wait is for an update, with a deadline.
 
 use super::policy_text;
 use crate::source::{ManifestSource, Update};
@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Far beyond what any of this takes, for a machine that is busy.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -73,30 +73,25 @@ impl Watched {
     /// `problem`, or there is none where it is empty.
     #[track_caller]
     fn until(&mut self, names: &str, problem: &str) {
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         loop {
             let text = self.problems.iter().map(|problem| format!("{problem}\n")).collect::<String>();
             let said = if problem.is_empty() { text.is_empty() } else { text.contains(problem) };
             if self.names() == names && said {
                 return;
             }
-            match self.source.updates.try_recv() {
-                Ok(Update { changes, problems }) => {
-                    self.problems = problems;
-                    for change in changes {
-                        match change {
-                            Change::Apply(object) => drop(self.objects.insert(object.key(), object)),
-                            Change::Delete(key) => {
-                                assert!(self.objects.remove(&key).is_some(), "unknown {key}")
-                            }
-                            Change::Reset(_) => panic!("a reset after the start"),
-                        }
-                    }
+            let next = async { tokio::time::timeout_at(deadline, self.source.updates.recv()).await };
+            let Ok(Some(Update { changes, problems })) = runtime.block_on(next) else {
+                panic!("wanted {names:?} and {problem:?}, have {:?} and {text:?}", self.names());
+            };
+            self.problems = problems;
+            for change in changes {
+                match change {
+                    Change::Apply(object) => drop(self.objects.insert(object.key(), object)),
+                    Change::Delete(key) => assert!(self.objects.remove(&key).is_some(), "unknown {key}"),
+                    Change::Reset(_) => panic!("a reset after the start"),
                 }
-                Err(_) if Instant::now() > deadline => {
-                    panic!("wanted {names:?} and {problem:?}, have {:?} and {text:?}", self.names())
-                }
-                Err(_) => std::thread::sleep(Duration::from_millis(2)),
             }
         }
     }
