@@ -14,3 +14,5 @@ pub mod datapath;
 pub mod flows;
 pub mod lab;
 pub mod source;
+pub mod status;
+pub mod telemetry;

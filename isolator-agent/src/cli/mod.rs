@@ -1,1 +1,74 @@
-//! (being written)
+//! What a person types and reads. `args` is what may be typed, `output` how results are printed; every other
+//! file is a command. Not here: what policies mean, system calls.
+
+pub mod args;
+mod completion;
+mod offline;
+pub mod output;
+mod policy;
+mod verdicts;
+mod words;
+
+use crate::lab;
+use anyhow::{Result, bail};
+use args::{Cli, Command, Format};
+use clap::Parser;
+use std::io;
+use std::process::ExitCode;
+
+/// How a command ended. An error is [`Exit::Failure`], too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done; healthy; allowed.
+    Good = 0,
+    /// Unhealthy; denied; problems found.
+    Bad = 1,
+    /// Wrong usage, or the command could not do its work.
+    Failure = 2,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Runs the command that was typed. Errors become one line on standard error.
+#[must_use]
+pub fn main() -> ExitCode {
+    dispatch(Cli::parse()).unwrap_or_else(|error| {
+        if reader_left(&error) {
+            return Exit::Good.into();
+        }
+        eprintln!("error: {error:#}");
+        Exit::Failure.into()
+    })
+}
+
+/// Whether the error only says that nobody reads standard output any more, as in `isolator … | head`.
+fn reader_left(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode> {
+    let Cli { global, command } = cli;
+    let screen = output::Screen::new(&global);
+    let exit = match command {
+        // Has exit codes of its own: those of the commands that it runs.
+        Command::Lab(command) => return lab::run(command, lab_output(global.output)?),
+        Command::Completion(args) => completion::run(args),
+        Command::Policy(command) => policy::run(&command, &global, &screen),
+        _ => bail!("this command is still being built"),
+    };
+    Ok(exit?.into())
+}
+
+/// How the lab prints: its listings are all there is to its tables.
+fn lab_output(format: Format) -> Result<lab::Output> {
+    match format {
+        Format::Table | Format::Wide => Ok(lab::Output::Table),
+        Format::Json => Ok(lab::Output::Json),
+        Format::Yaml => bail!("the lab prints no YAML; use -o json"),
+    }
+}

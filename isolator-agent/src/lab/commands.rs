@@ -107,9 +107,6 @@ pub struct ProbeArgs {
     /// How long to wait for the other end
     #[arg(long, value_name = "TIME", default_value = "400ms", value_parser = duration)]
     pub timeout: Duration,
-    /// How to print
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub output: Output,
     /// Which lab.
     #[command(flatten)]
     pub which: Which,
@@ -151,9 +148,6 @@ pub struct ConnectArgs {
 /// `isolator lab list`
 #[derive(Args, Debug)]
 pub struct ListArgs {
-    /// How to print
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub output: Output,
     /// Where labs are.
     #[command(flatten)]
     pub place: Where,
@@ -183,7 +177,7 @@ pub struct AgentProcessArgs {
 }
 
 /// An output format.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// For a person.
     Table,
@@ -211,10 +205,10 @@ impl ValueEnum for Network {
 ///
 /// # Errors
 /// What was wrong, in words for a person.
-pub fn run(command: LabCommand) -> Result<ExitCode> {
+pub fn run(command: LabCommand, output: Output) -> Result<ExitCode> {
     match command {
         LabCommand::Up(args) => up(args),
-        LabCommand::Probe(args) => run_probe(&args),
+        LabCommand::Probe(args) => run_probe(&args, output),
         LabCommand::Exec(args) => {
             let (_, lab) = load(args.which.place.lab_dir.as_deref(), args.which.lab.as_deref())?;
             let Err(error) = exec::exec(&lab, &args.place, &args.command);
@@ -227,7 +221,7 @@ pub fn run(command: LabCommand) -> Result<ExitCode> {
         }
         LabCommand::List(args) => {
             let entries = list::entries(&root(args.place.lab_dir.as_deref()))?;
-            match args.output {
+            match output {
                 Output::Json => print(&format!("{}\n", serde_json::to_string_pretty(&entries)?))?,
                 Output::Table => print(&list::table(&entries))?,
             }
@@ -272,7 +266,7 @@ fn up(args: UpArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn run_probe(args: &ProbeArgs) -> Result<ExitCode> {
+fn run_probe(args: &ProbeArgs, output: Output) -> Result<ExitCode> {
     let (_, lab) = load(args.which.place.lab_dir.as_deref(), args.which.lab.as_deref())?;
     let flows = match &args.flows {
         None => matrix::every_flow(&lab),
@@ -283,7 +277,7 @@ fn run_probe(args: &ProbeArgs) -> Result<ExitCode> {
         }
     };
     let outcomes = probe(&lab, &flows, Settings { timeout: args.timeout });
-    match args.output {
+    match output {
         Output::Json => {
             for outcome in &outcomes {
                 print(&format!("{}\n", serde_json::to_string(outcome)?))?;

@@ -31,7 +31,7 @@ mod record;
 mod serve;
 mod supervisor;
 
-pub use commands::{LabCommand, run};
+pub use commands::{LabCommand, Output, run};
 pub use flows::{End, Flow};
 pub use matrix::every_flow;
 pub use probe::{Outcome, Settings, Verdict, probe};

@@ -1,0 +1,78 @@
+//! Numbers of protocols and addresses as people write them, in both directions. Used by everything that
+//! people type or read. Not here: their meaning.
+
+use isolator_common::addr::Addr;
+use isolator_common::conntrack::{protocol, tcp};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The protocols that have names.
+const PROTOCOLS: [(u8, &str); 5] = [
+    (protocol::TCP, "TCP"),
+    (protocol::UDP, "UDP"),
+    (protocol::SCTP, "SCTP"),
+    (protocol::ICMP, "ICMP"),
+    (protocol::ICMPV6, "ICMPv6"),
+];
+
+/// Name of a protocol, as Kubernetes and Cilium write it; otherwise its number.
+#[must_use]
+pub fn protocol_name(number: u8) -> String {
+    PROTOCOLS
+        .iter()
+        .find(|(n, _)| *n == number)
+        .map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
+}
+
+/// Number of a protocol by name, in any case.
+#[must_use]
+pub fn protocol_number(name: &str) -> Option<u8> {
+    PROTOCOLS.iter().find(|(_, known)| known.eq_ignore_ascii_case(name)).map(|(number, _)| *number)
+}
+
+/// An address as text: IPv4 dotted, IPv6 as RFC 5952 says.
+#[must_use]
+pub fn addr_text(addr: &Addr) -> String {
+    if addr.is_v4() { Ipv4Addr::from(addr.low32()).to_string() } else { Ipv6Addr::from(addr.0).to_string() }
+}
+
+/// The address that a text names. A mapped IPv4 address is the IPv4 address.
+#[must_use]
+pub fn addr_of(text: &str) -> Option<Addr> {
+    Some(match text.parse().ok()? {
+        IpAddr::V4(v4) => Addr::v4(v4.octets()),
+        IpAddr::V6(v6) => Addr(v6.octets()),
+    })
+}
+
+/// Names of the TCP flags that are set, `SYN, ACK`.
+#[must_use]
+pub fn tcp_flags(flags: u8) -> String {
+    let named = [(tcp::SYN, "SYN"), (tcp::ACK, "ACK"), (tcp::FIN, "FIN"), (tcp::RST, "RST")];
+    let set: Vec<_> = named.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect();
+    set.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_read_back() {
+        for text in ["10.0.0.1", "fd00::1", "::", "0.0.0.0", "2001:db8::a:b"] {
+            assert_eq!(addr_text(&addr_of(text).unwrap()), text);
+        }
+        assert_eq!(addr_of("::ffff:10.0.0.1"), addr_of("10.0.0.1"));
+        assert_eq!(addr_of("10.0.0"), None);
+        assert_eq!(addr_of("tc-alpha/nginx"), None);
+    }
+
+    #[test]
+    fn protocols_read_back() {
+        for (number, name) in PROTOCOLS {
+            assert_eq!(protocol_number(&protocol_name(number)), Some(number));
+            assert_eq!(protocol_number(&name.to_lowercase()), Some(number));
+        }
+        assert_eq!(protocol_name(47), "47");
+        assert_eq!(protocol_number("47"), None);
+    }
+}
