@@ -1,4 +1,5 @@
 //! Labs made, probed, killed and taken away, as a person does it. Not here: policies in a lab.
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use isolator_agent::lab::{Record, load_record};
 use rtnetlink::RouteMessageBuilder;
@@ -144,10 +145,10 @@ fn results(outcomes: &[Value]) -> Vec<&str> {
 
 /// Waits until `true`, and fails after a while.
 fn eventually(what: &str, mut check: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(20);
     while !check() {
-        assert!(Instant::now() < end, "not after 20 s: {what}");
-        std::thread::yield_now();
+        assert!(Instant::now() < deadline, "not after 20 s: {what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -333,6 +334,61 @@ fn an_interrupted_up_leaves_nothing() {
     assert!(words.contains("interrupted"), "{words}");
     assert!(!Path::new(&format!("/proc/{}/exe", id["pid"])).exists());
     assert_eq!(fs::read_dir(bench.labs()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_lab_follows_its_manifests() {
+    let Some(bench) = Bench::new(&three()) else { return };
+    for network in ["routed", "bridged"] {
+        bench.write(&three());
+        bench.up(network, &["--network", network]);
+        let before = bench.record(network);
+        let mut pods = three();
+        pods.remove(1);
+        pods.push(mk_pod("delta/web", Some("n3"), &[("TCP", 80)]));
+        pods.push(mk_pod("delta/other", None, &[("UDP", 7)]));
+        bench.write(&pods);
+        eventually("the pods are there", || bench.record(network).pods.contains_key("delta/web"));
+        let after = bench.record(network);
+        let names: Vec<&String> = after.pods.keys().collect();
+        assert_eq!(names, ["alpha/web", "delta/other", "delta/web", "gamma/host", "gamma/web"]);
+        assert_eq!(after.nodes.keys().collect::<Vec<_>>(), ["n1", "n2", "n3"]);
+        let (old, new) = (&before.pods["alpha/web"].place, &after.pods["alpha/web"].place);
+        assert_eq!(
+            (old.netns, &old.addresses),
+            (new.netns, &new.addresses),
+            "a pod that did not change was touched"
+        );
+        let outcomes = bench.probe(network);
+        let bad: Vec<&Value> = outcomes.iter().filter(|outcome| outcome["result"] != "connected").collect();
+        assert!(bad.is_empty() && outcomes.len() == 4 * 6 * 2, "{network}: {bad:#?}");
+        let gone = before.pods["beta/web"].place.addresses[0].to_string();
+        let flow = json!({"from": "alpha/web", "to": gone, "protocol": "TCP", "port": 80});
+        assert_ne!(results(&bench.probe_flows(network, "500ms", &[flow])), ["connected"]);
+
+        let sandboxes = |node: &str| -> Vec<String> {
+            let folder = bench.labs().join(network).join("sandboxes").join(node);
+            let mut names: Vec<String> = fs::read_dir(folder)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names
+        };
+        assert_eq!(sandboxes("n1"), ["alpha_web", "gamma_web"]);
+        assert!(sandboxes("n3").contains(&"delta_web".to_string()));
+        let link = bench.labs().join(network).join("sandboxes/n1/alpha_web");
+        assert_eq!(netns_of(&link), netns_of(&after.netns(&after.pods["alpha/web"].place)));
+        let placement = fs::read(bench.labs().join(network).join("placement.json")).unwrap();
+        let placement: Value = serde_json::from_slice(&placement).unwrap();
+        assert_eq!(placement["pods"]["delta/other"]["node"], json!(after.pods["delta/other"].node));
+        assert_eq!(placement["nodes"]["n3"], json!(after.nodes["n3"].addresses));
+
+        bench.write(&three());
+        eventually("the pods are gone", || bench.record(network).nodes.len() == 2);
+        assert_eq!(results(&bench.probe(network)), ["connected"; 30]);
+        bench.ok(&["down", network]);
+    }
 }
 
 #[test]

@@ -6,30 +6,64 @@ use super::netns::Netns;
 use super::record::RunDir;
 use anyhow::{Context, Result, bail};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
-use std::collections::BTreeMap;
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 
 /// How long an agent may take to end.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How often an agent's status is looked at.
+const PACE: Duration = Duration::from_millis(5);
+/// The file in which an agent says how it is.
+const STATUS: &str = "status.json";
 
 /// The agents that the supervisor has started.
 pub(crate) struct Agents {
     dir: RunDir,
     manifests: PathBuf,
+    /// Those that were started and not stopped; they may have ended.
     running: BTreeMap<String, Child>,
+    /// Nodes whose agent was stopped, and is not to be started without an order.
+    stopped: BTreeSet<String>,
+}
+
+/// What is read of the status that an agent writes.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Status {
+    process: StatusProcess,
+    synced: bool,
+    counts: Counts,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct StatusProcess {
+    pid: u32,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Counts {
+    endpoints: usize,
 }
 
 impl Agents {
     /// None yet.
     pub(crate) fn new(dir: &RunDir, manifests: &Path) -> Self {
-        Agents { dir: dir.clone(), manifests: manifests.to_path_buf(), running: BTreeMap::new() }
+        Agents {
+            dir: dir.clone(),
+            manifests: manifests.to_path_buf(),
+            running: BTreeMap::new(),
+            stopped: BTreeSet::new(),
+        }
     }
 
     /// Starts the agent of a node. Must be called on the thread that lives as long as the lab: the kernel ends an
@@ -52,12 +86,74 @@ impl Agents {
             .spawn()
             .context("cannot start it")?;
         self.running.insert(node.to_string(), child);
+        self.stopped.remove(node);
         Ok(())
+    }
+
+    /// Nodes whose agent was started once.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = String> {
+        self.running.keys().chain(&self.stopped).cloned()
+    }
+
+    /// Whether the agent of the node was started, and not stopped since.
+    pub(crate) fn runs(&self, node: &str) -> bool {
+        self.running.contains_key(node)
+    }
+
+    /// Waits until each agent enforces for as many pods as `expected` says.
+    pub(crate) async fn wait_until_ready(
+        &mut self,
+        expected: &BTreeMap<String, usize>,
+        deadline: Instant,
+    ) -> Result<()> {
+        for (node, pods) in expected {
+            loop {
+                let child =
+                    self.running.get_mut(node).with_context(|| format!("node {node} has no agent"))?;
+                let log = self.dir.agent_log(node);
+                if let Some(status) = child.try_wait().context("cannot wait for an agent")? {
+                    bail!(
+                        "the agent of node {node} ended ({status}); its log is {}: {}",
+                        log.display(),
+                        last_line(&log)
+                    );
+                }
+                let status = fs::read(self.dir.agent(node).join(STATUS)).unwrap_or_default();
+                let status: Status = serde_json::from_slice(&status).unwrap_or_default();
+                if Some(status.process.pid) == child.id() && status.synced && status.counts.endpoints >= *pods
+                {
+                    break;
+                }
+                if Instant::now() >= deadline {
+                    let found = status.counts.endpoints;
+                    let log = log.display();
+                    bail!("the agent of node {node} is not ready ({found} of {pods} pods); its log is {log}");
+                }
+                tokio::time::sleep(PACE).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of agents that have ended.
+    pub(crate) fn reap(&mut self) {
+        let mut ended = Vec::new();
+        for (node, child) in &mut self.running {
+            if let Ok(Some(status)) = child.try_wait() {
+                tracing::warn!(node, status = status.to_string(), "an agent has ended");
+                ended.push(node.clone());
+            }
+        }
+        for node in ended {
+            self.running.remove(&node);
+            self.stopped.insert(node);
+        }
     }
 
     /// Ends the agent of a node, gently where `gently`.
     pub(crate) async fn stop(&mut self, node: &str, gently: bool) -> Result<()> {
-        let Some(mut child) = self.running.remove(node) else { bail!("no agent was started on node {node}") };
+        let Some(mut child) = self.running.remove(node) else { bail!("no agent runs on node {node}") };
+        self.stopped.insert(node.to_string());
         if gently && let Some(pid) = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid as i32)) {
             // It is our child and nobody has waited for it: the number is still its own.
             let _ = rustix::process::kill_process(pid, Signal::TERM);
@@ -67,6 +163,17 @@ impl Agents {
             }
         }
         child.kill().await.context("cannot end it")
+    }
+
+    /// Ends the agent of a node that is no more.
+    pub(crate) async fn forget(&mut self, node: &str) -> Result<()> {
+        if self.runs(node) {
+            self.stop(node, true).await?;
+        }
+        self.stopped.remove(node);
+        // Its status would be taken for that of a later node of this name.
+        let _ = fs::remove_dir_all(self.dir.agent(node));
+        Ok(())
     }
 
     /// Ends all of them.
@@ -79,12 +186,17 @@ impl Agents {
     }
 }
 
+fn last_line(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    text.lines().last().unwrap_or("it is empty").to_string()
+}
+
 /// What an agent of a lab is told. In one place, because `isolator run` defines it.
 fn arguments(dir: &RunDir, manifests: &Path, node: &str) -> Vec<OsString> {
     let mut all: Vec<OsString> = vec!["run".into(), "--source".into(), "manifests".into()];
     let pairs: [(&str, OsString); 6] = [
         ("--manifests", manifests.into()),
-        ("--placement", dir.placement().into()),
+        ("--placements", dir.placement().into()),
         ("--node", node.into()),
         ("--sandboxes", dir.sandboxes(node).into()),
         ("--pin-dir", dir.pins(node).into()),

@@ -1,5 +1,6 @@
 //! What a person types: `isolator lab …`. Not here: how any of it is done.
 
+use super::control::{self, Order};
 use super::flows::{End, Flow};
 use super::plan::{MOST_NODES, Network};
 use super::probe::{Settings, Verdict, probe};
@@ -42,6 +43,9 @@ pub enum LabCommand {
     List(ListArgs),
     /// Ends a lab. Nothing of it is left.
     Down(DownArgs),
+    /// Kills or restarts the agent of a node.
+    #[command(after_help = "Example:\n  isolator lab agent kill node-1")]
+    Agent(AgentArgs),
     /// Is a lab. For `lab up` alone.
     #[command(hide = true)]
     Supervise,
@@ -167,6 +171,28 @@ pub struct DownArgs {
     pub place: Where,
 }
 
+/// `isolator lab agent`
+#[derive(Args, Debug)]
+pub struct AgentArgs {
+    /// What to do
+    #[arg(value_enum)]
+    pub action: AgentAction,
+    /// The node
+    pub node: String,
+    /// Which lab.
+    #[command(flatten)]
+    pub which: Which,
+}
+
+/// What to do with an agent.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentAction {
+    /// Kill it with SIGKILL; it stays dead
+    Kill,
+    /// Kill it if it runs, and start it again
+    Restart,
+}
+
 /// `isolator lab agent-process`
 #[derive(Args, Debug)]
 pub struct AgentProcessArgs {
@@ -210,8 +236,8 @@ pub fn run(command: LabCommand, output: Output) -> Result<ExitCode> {
         LabCommand::Up(args) => up(args),
         LabCommand::Probe(args) => run_probe(&args, output),
         LabCommand::Exec(args) => {
-            let (_, lab) = load(args.which.place.lab_dir.as_deref(), args.which.lab.as_deref())?;
-            let Err(error) = exec::exec(&lab, &args.place, &args.command);
+            let (folder, lab) = load(args.which.place.lab_dir.as_deref(), args.which.lab.as_deref())?;
+            let Err(error) = exec::exec(&folder, &lab, &args.place, &args.command);
             eprintln!("error: {error:#}");
             Ok(NO_COMMAND.into())
         }
@@ -228,6 +254,15 @@ pub fn run(command: LabCommand, output: Output) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         LabCommand::Down(args) => down(&args),
+        LabCommand::Agent(args) => {
+            let (folder, _) = load(args.which.place.lab_dir.as_deref(), args.which.lab.as_deref())?;
+            let order = match args.action {
+                AgentAction::Kill => Order::KillAgent(args.node),
+                AgentAction::Restart => Order::RestartAgent(args.node),
+            };
+            print(&format!("{}\n", control::give(&folder, &order)?))?;
+            Ok(ExitCode::SUCCESS)
+        }
         LabCommand::Supervise => supervise().map(|()| ExitCode::SUCCESS),
         LabCommand::AgentProcess(args) => {
             let Err(error) = agents::become_agent(args.supervisor, args.netns, &args.arguments);
@@ -251,8 +286,9 @@ fn up(args: UpArgs) -> Result<ExitCode> {
         external: args.external,
         network: args.network,
         agents: !args.no_agents,
+        limit: args.timeout,
     };
-    if let Report::Ready { nodes, pods, ms, problems } = launch::up(&wanted, args.timeout)? {
+    if let Report::Ready { nodes, pods, ms, problems } = launch::up(&wanted)? {
         for problem in problems {
             eprintln!("warning: {problem}");
         }

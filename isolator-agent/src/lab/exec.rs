@@ -2,11 +2,12 @@
 
 use super::flows::{End, sender};
 use super::netns::{Netns, enter_mounts};
-use super::record::Record;
+use super::record::{Record, RunDir};
 use anyhow::{Context, Result, anyhow, bail};
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 /// Becomes `command`, in the network of `end` and among the mounts of the lab: its exit code and its signals are
@@ -14,12 +15,20 @@ use std::process::Command;
 ///
 /// # Errors
 /// There is no such place or no such command. Exit code 127 is the caller's to choose.
-pub(crate) fn exec(lab: &Record, end: &End, command: &[OsString]) -> Result<Infallible> {
+pub(crate) fn exec(folder: &Path, lab: &Record, end: &End, command: &[OsString]) -> Result<Infallible> {
     let Some((program, arguments)) = command.split_first() else { bail!("say which command after --") };
     let (place, _) = sender(lab, end).map_err(|why| anyhow!(why))?;
+    let node = lab.node_of(end);
     let netns = Netns::open(&lab.netns(place))?;
     enter_mounts(lab.supervisor.pid)?;
     netns.enter()?;
-    let error = Command::new(program).args(arguments).env("ISOLATOR_LAB", &lab.name).exec();
+    let mut command = Command::new(program);
+    command.args(arguments).env("ISOLATOR_LAB", &lab.name);
+    if let Some(node) = node {
+        // So that `isolator status` and the others ask the agent of this node.
+        let (pins, run) = (RunDir::bpffs(folder).join(node), RunDir::agents(folder).join(node));
+        command.env("ISOLATOR_NODE", node).env("ISOLATOR_PIN_DIR", pins).env("ISOLATOR_RUN_DIR", run);
+    }
+    let error = command.exec();
     Err(error).with_context(|| format!("cannot run {}", program.display()))
 }

@@ -10,11 +10,13 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// What the supervisor gets on top of its limit, so that it can say itself what it was waiting for.
+const GRACE: Duration = Duration::from_millis(500);
 /// Lines of the log that an error shows.
 const LAST_LINES: usize = 12;
 
 /// Makes the lab and returns what the supervisor reports. After an error or an interrupt no process is left.
-pub(crate) fn up(wanted: &Wanted, limit: Duration) -> Result<Report> {
+pub(crate) fn up(wanted: &Wanted) -> Result<Report> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // Before anything exists that an interrupt would leave behind.
@@ -32,7 +34,9 @@ pub(crate) fn up(wanted: &Wanted, limit: Duration) -> Result<Report> {
         };
         let outcome = tokio::select! {
             report = report(&mut child) => report,
-            () = tokio::time::sleep(limit) => Err(anyhow::anyhow!("it is not ready after {} s", limit.as_secs_f32())),
+            () = tokio::time::sleep(wanted.limit + GRACE) => {
+                Err(anyhow::anyhow!("it is not ready after {} s", wanted.limit.as_secs_f32()))
+            }
             _ = interrupt.recv() => Ok(None),
             _ = terminate.recv() => Ok(None),
         };

@@ -1,6 +1,7 @@
 //! The run directory of a lab: who owns it, and what is in the lab for other processes to read. Not here: the
 //! processes themselves.
 
+use super::flows::End;
 use super::plan::{Network, Plan};
 use super::process::ProcessId;
 use anyhow::{Context, Result, bail};
@@ -80,6 +81,22 @@ pub struct PodRecord {
 }
 
 impl Record {
+    /// The node that a place is on or is.
+    pub(crate) fn node_of(&self, end: &End) -> Option<&str> {
+        let has = |place: &Place, address| place.addresses.contains(address);
+        match end {
+            End::Pod(key) => self.pods.get(key).map(|pod| pod.node.as_str()),
+            End::Node(name) => Some(self.nodes.get_key_value(name)?.0),
+            End::Outside => None,
+            End::Address(ip) => {
+                let node = self.nodes.iter().find(|(_, place)| has(place, ip)).map(|(name, _)| name.as_str());
+                node.or_else(|| {
+                    self.pods.values().find(|pod| has(&pod.place, ip)).map(|pod| pod.node.as_str())
+                })
+            }
+        }
+    }
+
     /// A path that leads to the network namespace of `place`.
     #[must_use]
     pub fn netns(&self, place: &Place) -> PathBuf {
@@ -130,9 +147,14 @@ impl RunDir {
         self.path.join("lab.log")
     }
 
-    /// Where the lab's own bpffs is mounted, seen from inside the lab only.
-    pub(crate) fn bpffs(&self) -> PathBuf {
-        self.path.join("bpf")
+    /// Where the lab in `folder` has its own bpffs, seen from inside the lab only.
+    pub(crate) fn bpffs(folder: &Path) -> PathBuf {
+        folder.join("bpf")
+    }
+
+    /// Where the agents of the lab in `folder` keep their folders and logs.
+    pub(crate) fn agents(folder: &Path) -> PathBuf {
+        folder.join("agents")
     }
 
     /// One link for each pod of the node, to its network namespace.
@@ -142,17 +164,22 @@ impl RunDir {
 
     /// Where the agent of the node keeps its status.
     pub(crate) fn agent(&self, node: &str) -> PathBuf {
-        self.path.join("agents").join(node)
+        RunDir::agents(&self.path).join(node)
     }
 
     /// What the agent of the node has to say.
     pub(crate) fn agent_log(&self, node: &str) -> PathBuf {
-        self.path.join("agents").join(format!("{node}.log"))
+        RunDir::agents(&self.path).join(format!("{node}.log"))
     }
 
     /// The pins of the node, seen from inside the lab only.
     pub(crate) fn pins(&self, node: &str) -> PathBuf {
-        self.bpffs().join(node)
+        RunDir::bpffs(&self.path).join(node)
+    }
+
+    /// Where orders are given to the supervisor.
+    pub(crate) fn orders(path: &Path) -> PathBuf {
+        path.join("orders.sock")
     }
 
     /// The file that tells agents the nodes and addresses that manifests do not give.
