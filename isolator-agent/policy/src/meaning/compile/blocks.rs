@@ -3,7 +3,7 @@
 
 use crate::model::Peer;
 use isolator_common::addr::{Addr, Prefix};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// The prefixes of the active rules, and always all of IPv4 and all of IPv6.
 pub(super) struct Blocks {
@@ -13,6 +13,8 @@ pub(super) struct Blocks {
     ranges: HashMap<Prefix, Vec<(u32, bool)>>,
     /// Matchers by exception.
     exceptions: HashMap<Prefix, Vec<u32>>,
+    /// The same, for look-ups.
+    known: HashSet<Prefix>,
     /// Lengths that occur, longest first.
     lengths: Vec<u32>,
 }
@@ -32,7 +34,8 @@ impl Blocks {
             }
         }
         let lengths: BTreeSet<u32> = prefixes.iter().map(|prefix| prefix.bits).collect();
-        Blocks { prefixes, ranges, exceptions, lengths: lengths.into_iter().rev().collect() }
+        let known = prefixes.iter().copied().collect();
+        Blocks { prefixes, ranges, exceptions, known, lengths: lengths.into_iter().rev().collect() }
     }
 
     /// The longest prefix that holds an address. Both families have one that holds all.
@@ -69,6 +72,6 @@ impl Blocks {
             .iter()
             .filter(move |bits| **bits <= prefix.bits)
             .map(move |bits| Prefix::new(prefix.addr, *bits))
-            .filter(move |around| around.is_v4() == prefix.is_v4() && self.prefixes.contains(around))
+            .filter(move |around| around.is_v4() == prefix.is_v4() && self.known.contains(around))
     }
 }

@@ -1,12 +1,12 @@
 //! Identity numbers, for people: the same on every node without anybody being asked, because they are
-//! hashes of what they name. A number that is taken is probed onwards; names are dealt out sorted, so every
-//! node probes alike. Enforcement never depends on them. Not here: groups.
+//! hashes of what they name. A number that is taken is probed onwards; numbers are dealt out sorted by hash
+//! and name, so every node probes alike. Enforcement never depends on them. Not here: groups.
 
 use super::blocks::Blocks;
 use crate::cluster::snapshot::{Owner, Snapshot};
-use crate::model::{Labels, Pod, cidr};
+use crate::model::{Labels, Pod, PodKey, cidr};
 use isolator_common::addr::Prefix;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Reserved numbers, as Cilium deals them out.
 mod reserved {
@@ -33,23 +33,37 @@ const PREFIXES: u32 = 1 << 24;
 
 /// The numbers of everything in a cluster.
 pub(super) struct Identities<'a> {
-    pods: HashMap<(&'a str, &'a Labels), u32>,
+    /// By pod.
+    pods: HashMap<&'a PodKey, u32>,
+    /// A pod of each number.
+    examples: Vec<(u32, &'a Pod)>,
     prefixes: BTreeMap<Prefix, u32>,
 }
 
 impl<'a> Identities<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, blocks: &Blocks) -> Self {
         let running = snapshot.pods().values().filter(|pod| pod.is_endpoint());
-        let distinct: HashMap<(&str, &Labels), u32> =
-            running.map(|pod| ((pod.key.namespace.as_str(), &pod.labels), 0)).collect();
-        let mut sorted: Vec<_> = distinct.into_keys().collect();
-        sorted.sort_unstable();
-        let mut taken = BTreeSet::new();
-        let pods = sorted
-            .into_iter()
-            .map(|pod| (pod, deal(&mut taken, hash_pod(pod.0, pod.1), FIRST_POD, FIRST_PREFIX - FIRST_POD)))
-            .collect();
-        let mut taken = BTreeSet::new();
+        let mut sorted: Vec<(u64, &Pod)> = running.map(|pod| (hash_pod(pod), pod.as_ref())).collect();
+        sorted.sort_by(|(hash, pod), (other_hash, other)| {
+            hash.cmp(other_hash).then_with(|| named_by(pod).cmp(&named_by(other)))
+        });
+        let mut taken = HashSet::with_capacity(sorted.len());
+        let mut pods = HashMap::with_capacity(sorted.len());
+        let mut examples: Vec<(u32, &Pod)> = Vec::new();
+        let mut last_hash = 0;
+        for (hash, pod) in sorted {
+            let number = match examples.last() {
+                Some((number, example)) if last_hash == hash && named_by(example) == named_by(pod) => *number,
+                _ => {
+                    let number = deal(&mut taken, hash, FIRST_POD, FIRST_PREFIX - FIRST_POD);
+                    examples.push((number, pod));
+                    number
+                }
+            };
+            last_hash = hash;
+            pods.insert(&pod.key, number);
+        }
+        let mut taken = HashSet::new();
         let prefixes = blocks
             .prefixes
             .iter()
@@ -62,12 +76,12 @@ impl<'a> Identities<'a> {
                 (*prefix, number)
             })
             .collect();
-        Identities { pods, prefixes }
+        Identities { pods, examples, prefixes }
     }
 
     /// The number of a running pod.
     pub(super) fn of_pod(&self, pod: &Pod) -> u32 {
-        self.pods.get(&(pod.key.namespace.as_str(), &pod.labels)).copied().unwrap_or(reserved::UNMANAGED)
+        self.pods.get(&pod.key).copied().unwrap_or(reserved::UNMANAGED)
     }
 
     /// The number of whoever has an address in the cluster.
@@ -87,14 +101,12 @@ impl<'a> Identities<'a> {
 
     /// What each number stands for.
     pub(super) fn names(&self) -> BTreeMap<u32, String> {
-        let mut names: BTreeMap<u32, String> =
-            reserved::NAMES.iter().map(|(number, name)| (*number, (*name).to_owned())).collect();
-        names.extend(
-            self.pods.iter().map(|((namespace, labels), number)| (*number, pod_name(namespace, labels))),
-        );
+        let reserved = reserved::NAMES.iter().map(|(number, name)| (*number, (*name).to_owned()));
+        let pods =
+            self.examples.iter().map(|(number, pod)| (*number, pod_name(&pod.key.namespace, &pod.labels)));
         let prefixes = self.prefixes.iter().filter(|(_, number)| **number >= FIRST_PREFIX);
-        names.extend(prefixes.map(|(prefix, number)| (*number, format!("cidr:{}", cidr(prefix)))));
-        names
+        let prefixes = prefixes.map(|(prefix, number)| (*number, format!("cidr:{}", cidr(prefix))));
+        reserved.chain(pods).chain(prefixes).collect()
     }
 }
 
@@ -119,7 +131,7 @@ fn pod_name(namespace: &str, labels: &Labels) -> String {
 }
 
 /// A free number near a hash, in `first..first + count`.
-fn deal(taken: &mut BTreeSet<u32>, hash: u64, first: u32, count: u32) -> u32 {
+fn deal(taken: &mut HashSet<u32>, hash: u64, first: u32, count: u32) -> u32 {
     let start = (fold(hash) % u64::from(count)) as u32;
     let mut number = start;
     while !taken.insert(number) {
@@ -132,7 +144,13 @@ fn deal(taken: &mut BTreeSet<u32>, hash: u64, first: u32, count: u32) -> u32 {
     first + number
 }
 
-fn hash_pod(namespace: &str, labels: &Labels) -> u64 {
+/// What a pod's number stands for.
+fn named_by(pod: &Pod) -> (&str, &Labels) {
+    (&pod.key.namespace, &pod.labels)
+}
+
+fn hash_pod(pod: &Pod) -> u64 {
+    let (namespace, labels) = named_by(pod);
     let labels = labels.iter().flat_map(|(key, value)| [key.as_bytes(), value.as_bytes()]);
     fnv(std::iter::once(namespace.as_bytes()).chain(labels))
 }
@@ -157,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_taken_number_is_probed_onwards_and_around() {
-        let mut taken = BTreeSet::new();
+        let mut taken = HashSet::new();
         assert_eq!(deal(&mut taken, 9, 100, 10), 109);
         assert_eq!(deal(&mut taken, 9, 100, 10), 100);
         assert_eq!(deal(&mut taken, 9, 100, 10), 101);
