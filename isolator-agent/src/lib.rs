@@ -10,9 +10,14 @@
 //! Not here: what a policy means.
 
 pub mod cli;
+pub mod config;
+pub mod controller;
 pub mod datapath;
+pub mod enforce;
 pub mod flows;
+pub mod known;
 pub mod lab;
+pub mod run;
 pub mod source;
 pub mod status;
 pub mod telemetry;

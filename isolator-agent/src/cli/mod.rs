@@ -9,7 +9,8 @@ mod policy;
 mod verdicts;
 mod words;
 
-use crate::lab;
+use crate::config::Config;
+use crate::{lab, telemetry};
 use anyhow::{Result, bail};
 use args::{Cli, Command, Format};
 use clap::Parser;
@@ -57,6 +58,11 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
     let exit = match command {
         // Has exit codes of its own: those of the commands that it runs.
         Command::Lab(command) => return lab::run(command, lab_output(global.output)?),
+        Command::Run(args) => {
+            let config = Config::new(&global, &args)?;
+            telemetry::start()?;
+            return crate::run::run(config);
+        }
         Command::Completion(args) => completion::run(args),
         Command::Policy(command) => policy::run(&command, &global, &screen),
         _ => bail!("this command is still being built"),

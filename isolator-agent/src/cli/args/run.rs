@@ -19,6 +19,9 @@ pub struct RunArgs {
     /// Folder where the container runtime keeps the pods' network namespaces.
     #[arg(long, value_name = "DIR", default_value = "/run/netns")]
     pub sandboxes: PathBuf,
+    /// File that says where pods are when their manifests do not; the lab writes one.
+    #[arg(long, value_name = "FILE")]
+    pub placements: Option<PathBuf>,
     /// Namespace label that names the tenant.
     #[arg(long, value_name = "KEY", default_value = TENANT_LABEL)]
     pub tenant_label: String,

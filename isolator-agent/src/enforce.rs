@@ -1,0 +1,333 @@
+//! One step of enforcing: look which interfaces there are, plan, write, attach, say what happened. Owns the
+//! maps, the programs and the controller. Not here: when a step is due (`run`).
+
+use crate::config::Config;
+use crate::controller::{Controller, Plan};
+use crate::datapath::attach::{AttachError, Attacher};
+use crate::datapath::discover::{self, Found, Unenforced};
+use crate::datapath::features::{Feature, Features};
+use crate::datapath::load::Loaded;
+use crate::known::Known;
+use crate::source::placement::{Overlay, Placements};
+use crate::status::{Counts, MapUse, ProblemEntry, Process, Status};
+use isolator_common::endpoint::Endpoint;
+use isolator_common::tables::{MAX_ENDPOINTS, capacity, name};
+use isolator_policy::cluster::change::Change;
+use isolator_policy::datapath::image::Image;
+use isolator_policy::model::{Problem, Severity};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tracing::{error, info, warn};
+
+/// The node's enforcement.
+pub struct Enforcer {
+    config: Config,
+    loaded: Loaded,
+    attacher: Attacher,
+    controller: Controller,
+    overlay: Overlay,
+    known: Known,
+    /// Interfaces that both programs are on.
+    attached: BTreeSet<u32>,
+    /// Interfaces that were kept when others were last let go.
+    kept: BTreeSet<u32>,
+    /// What the input and the plan say is wrong.
+    planned: Vec<Problem>,
+    /// What kept the last step from being whole; a step is due again soon while there is any.
+    failures: Vec<Problem>,
+    status: Status,
+}
+
+impl Enforcer {
+    /// Takes over what the kernel has. Nothing is changed before the first step.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        loaded: Loaded,
+        controller: Controller,
+        overlay: Overlay,
+        known: Known,
+    ) -> Self {
+        let attacher = Attacher::new(&config.pin_dir, &loaded.features, config.force_clsact);
+        let status = Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: config.node.clone(),
+            source: "manifests".to_owned(),
+            manifests: config.manifests.clone(),
+            tenant_label: config.tenant_label.clone(),
+            process: Process::own(),
+            started_ms: now_ms(),
+            attach_mode: attacher.mode().to_string(),
+            features: present(&loaded.features),
+            kernel: loaded.features.kernel.clone(),
+            ..Status::default()
+        };
+        Enforcer {
+            config,
+            loaded,
+            attacher,
+            controller,
+            overlay,
+            known,
+            attached: BTreeSet::new(),
+            kept: BTreeSet::new(),
+            planned: Vec::new(),
+            failures: Vec::new(),
+            status,
+        }
+    }
+
+    /// Whether the last step left something undone that may work later.
+    #[must_use]
+    pub fn must_retry(&self) -> bool {
+        !self.failures.is_empty()
+    }
+
+    /// Takes changes of the manifests in.
+    pub fn source(&mut self, changes: Vec<Change>, problems: Vec<Problem>) {
+        for change in changes {
+            for change in self.overlay.change(change) {
+                self.controller.change(change);
+            }
+        }
+        self.controller.source_problems(problems);
+    }
+
+    /// Looks for interfaces and placements.
+    pub fn discover(&mut self) {
+        let mut problems = Vec::new();
+        if let Some(path) = &self.config.placements {
+            match read_placements(path) {
+                Ok(placements) => {
+                    for change in self.overlay.place(placements) {
+                        self.controller.change(change);
+                    }
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
+        match discover::discover(&self.config.sandboxes) {
+            Ok(Found { interfaces, unenforced }) => {
+                problems.extend(unenforced.iter().map(|sandbox| self.unenforced(sandbox)));
+                self.controller.interfaces(interfaces, problems);
+            }
+            Err(error) => {
+                problems.push(Problem {
+                    message: format!("{error}. What is attached stays."),
+                    ..self.problem("no-sandboxes")
+                });
+                self.controller.discovery_problems(problems);
+            }
+        }
+    }
+
+    fn unenforced(&self, sandbox: &Unenforced) -> Problem {
+        let Unenforced { sandbox, why } = sandbox;
+        let message = format!("sandbox {sandbox} is NOT enforced: {why}");
+        Problem { message, ..self.problem("sandbox-not-enforced") }
+    }
+
+    fn problem(&self, code: &'static str) -> Problem {
+        Problem {
+            severity: Severity::Error,
+            code,
+            place: format!("node {}", self.config.node),
+            object: String::new(),
+            field: String::new(),
+            message: String::new(),
+        }
+    }
+
+    /// Brings the kernel from what it enforces to what it should.
+    pub fn step(&mut self) {
+        self.failures.clear();
+        // A new interface is enforced before its pod is known: without an entry everything is dropped. At
+        // the first step the entries come first, so that pods that ran before are not cut off meanwhile.
+        if self.status.synced {
+            self.attach();
+        }
+        match self.controller.plan() {
+            Ok(plan) => self.apply(plan),
+            Err(capacity) => self.fail("capacity", format!("{capacity}. What was enforced before stays.")),
+        }
+        self.attach();
+        self.let_go();
+        self.say();
+        self.report();
+    }
+
+    fn apply(&mut self, plan: Plan) {
+        let Plan { ops, next, snapshot, problems, compile, layout, compiled } = plan;
+        self.status.compile_us = u64::try_from((compile + layout).as_micros()).unwrap_or(u64::MAX);
+        self.status.counts = Counts {
+            namespaces: snapshot.namespaces().len() as u64,
+            nodes: snapshot.nodes().len() as u64,
+            pods: snapshot.pods().len() as u64,
+            policies: snapshot.policies().len() as u64,
+            endpoints: 0,
+            unknown_interfaces: 0,
+        };
+        self.planned = problems;
+        if !ops.is_empty() {
+            match self.loaded.store.apply(&ops) {
+                Ok(applied) => {
+                    self.status.apply_us = u64::try_from(applied.duration.as_micros()).unwrap_or(u64::MAX);
+                    self.status.writes = applied.writes as u64;
+                    self.status.last_change_ms = now_ms();
+                    info!(
+                        generation = next.state.generation,
+                        writes = applied.writes,
+                        compile_us = self.status.compile_us,
+                        apply_us = self.status.apply_us,
+                        endpoints = compiled.endpoints.len(),
+                        groups = compiled.groups,
+                        "enforced"
+                    );
+                }
+                Err(failed) => {
+                    self.fail("write-failed", failed.to_string());
+                    // What the kernel really holds decides what the next step writes.
+                    match self.loaded.store.read_image() {
+                        Ok(image) => self.controller.done(image),
+                        Err(unreadable) => self.fail("maps-unreadable", unreadable.to_string()),
+                    }
+                    return;
+                }
+            }
+            self.controller.done(next);
+        }
+        self.known.replace(self.controller.image(), snapshot);
+        self.status.synced = true;
+    }
+
+    /// Attaches to every interface that is wanted and not attached yet.
+    fn attach(&mut self) {
+        for interface in self.controller.enforced() {
+            if self.attached.contains(&interface.ifindex) {
+                continue;
+            }
+            match self.attacher.attach(&self.loaded.programs, interface.ifindex) {
+                Ok(()) => {
+                    self.attached.insert(interface.ifindex);
+                    info!(interface = interface.name, ifindex = interface.ifindex, "attached");
+                }
+                // The next look at the sandboxes will not find it.
+                Err(AttachError::Gone(_)) => {}
+                Err(refused) => {
+                    self.fail(
+                        "not-attached",
+                        format!("interface {} is NOT enforced: {refused}", interface.name),
+                    );
+                }
+            }
+        }
+    }
+
+    /// Removes what belongs to interfaces that are gone, those of an earlier run included.
+    fn let_go(&mut self) {
+        let keep: BTreeSet<u32> = self.controller.enforced().iter().map(|found| found.ifindex).collect();
+        if !self.failures.is_empty() || keep == self.kept {
+            return;
+        }
+        match self.attacher.sweep(&keep) {
+            Ok(gone) => {
+                for ifindex in gone {
+                    info!(ifindex, "let go");
+                }
+                self.attached.retain(|ifindex| keep.contains(ifindex));
+                self.kept = keep;
+            }
+            Err(refused) => self.fail("not-swept", refused.to_string()),
+        }
+    }
+
+    fn fail(&mut self, code: &'static str, message: String) {
+        self.failures.push(Problem { message, ..self.problem(code) });
+    }
+
+    /// Logs what is new among the problems and what is over, once each; keeps them for the status.
+    fn say(&mut self) {
+        let all: BTreeSet<ProblemEntry> =
+            self.planned.iter().chain(&self.failures).map(ProblemEntry::from).collect();
+        let before: BTreeSet<ProblemEntry> = self.status.problems.drain(..).collect();
+        for entry in all.difference(&before) {
+            let ProblemEntry { severity: _, code, place, object, field, message } = entry;
+            if entry.is_error() {
+                error!(code, place, object, field, message, "problem");
+            } else {
+                warn!(code, place, object, field, message, "problem");
+            }
+        }
+        for entry in before.difference(&all) {
+            info!(code = entry.code, object = entry.object, field = entry.field, "problem is over");
+        }
+        self.status.problems = all.into_iter().collect();
+    }
+
+    /// Writes the status file.
+    pub fn report(&mut self) {
+        let image = self.controller.image();
+        self.status.generation = image.state.generation;
+        let known = image.endpoints.values().filter(|endpoint| endpoint.flags & Endpoint::KNOWN != 0).count();
+        self.status.counts.endpoints = known as u64;
+        self.status.counts.unknown_interfaces = (image.endpoints.len() - known) as u64;
+        self.status.maps = occupancy(&image);
+        self.status.lost = self.known.lost();
+        if let Err(refused) = self.status.write(&self.config.run_dir) {
+            warn!(run_dir = %self.config.run_dir.display(), error = %refused, "cannot write the status file");
+        }
+    }
+}
+
+/// Names of the optional features that are there.
+fn present(features: &Features) -> Vec<String> {
+    Feature::ALL
+        .iter()
+        .filter(|feature| features.has(**feature))
+        .map(|feature| feature.name().to_owned())
+        .collect()
+}
+
+/// How full the maps are that the agent writes.
+fn occupancy(image: &Image) -> Vec<MapUse> {
+    let used = [
+        (name::ENDPOINTS, image.endpoints.len(), MAX_ENDPOINTS),
+        (name::BLOCK_PEERS, image.blocks.len() << 8, capacity::BLOCK_PEERS),
+        (name::HOSTS, image.hosts.len(), capacity::HOSTS),
+        (name::PREFIXES, image.prefixes.len(), capacity::PREFIXES),
+        (name::CELLS, image.cells.len(), capacity::CELLS),
+        (name::INTERVALS, image.intervals.len(), capacity::INTERVALS),
+        (name::NAMES, image.names.len(), capacity::NAMES),
+    ];
+    let entry = |(map, entries, capacity): (&str, usize, u32)| MapUse {
+        map: map.to_owned(),
+        entries: entries as u64,
+        capacity: u64::from(capacity),
+    };
+    used.map(entry).into()
+}
+
+/// Reads the placement file. One that is not there yet says nothing.
+fn read_placements(path: &Path) -> Result<Placements, Problem> {
+    let problem = |message: String| Problem {
+        severity: Severity::Error,
+        code: "placements-unreadable",
+        place: path.display().to_string(),
+        object: String::new(),
+        field: String::new(),
+        message,
+    };
+    match std::fs::read(path) {
+        Ok(text) => serde_json::from_slice(&text)
+            .map_err(|error| problem(format!("{error}. The placements read before stay in force."))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Placements::default()),
+        Err(error) => Err(problem(format!("{error}. The placements read before stay in force."))),
+    }
+}
+
+/// Milliseconds since 1970, UTC.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

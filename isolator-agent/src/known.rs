@@ -1,0 +1,113 @@
+//! What the numbers in events mean right now, for the thread that reads the ring. A value behind one lock
+//! that is held for a pointer's copy. Not here: how events look (`flows`).
+
+use crate::datapath::read::ReadOnly;
+use crate::flows::enrich::Names;
+use crate::flows::serve::Lookup;
+use crate::status::Lost;
+use isolator_common::addr::Addr;
+use isolator_common::event::{NameKey, NameKind};
+use isolator_policy::cluster::snapshot::{Owner, Snapshot};
+use isolator_policy::datapath::image::Image;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What is in force.
+#[derive(Clone)]
+struct InForce {
+    image: Arc<Image>,
+    snapshot: Arc<Snapshot>,
+}
+
+/// The writer's end: the daemon's loop.
+#[derive(Clone)]
+pub struct Known {
+    node: Arc<str>,
+    in_force: Arc<Mutex<InForce>>,
+    lost: Arc<Mutex<Lost>>,
+}
+
+impl Known {
+    /// Nothing but what the maps hold.
+    #[must_use]
+    pub fn new(node: &str, image: Arc<Image>, snapshot: Arc<Snapshot>) -> Self {
+        Known {
+            node: node.into(),
+            in_force: Arc::new(Mutex::new(InForce { image, snapshot })),
+            lost: Arc::default(),
+        }
+    }
+
+    /// Something else is in force now.
+    pub fn replace(&self, image: Arc<Image>, snapshot: Arc<Snapshot>) {
+        *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = InForce { image, snapshot };
+    }
+
+    fn now(&self) -> InForce {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Events lost since the maps were made, as the reader's end last saw them.
+    #[must_use]
+    pub fn lost(&self) -> Lost {
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The reader's end, with the loss counters under `pin_dir` where they can be opened.
+    #[must_use]
+    pub fn reader(&self, pin_dir: &Path) -> KnownReader {
+        KnownReader { now: self.now(), known: self.clone(), maps: ReadOnly::open(pin_dir).ok() }
+    }
+}
+
+/// The reader's end: what was known about a second ago at most.
+pub struct KnownReader {
+    known: Known,
+    now: InForce,
+    maps: Option<ReadOnly>,
+}
+
+impl KnownReader {
+    fn name(&self, kind: NameKind, number: u32) -> Option<String> {
+        let key = NameKey { kind: kind as u32, number };
+        // A name newer than the last refresh: events of a policy may come at once after its switch.
+        self.now.image.names.get(&key).cloned().or_else(|| self.known.now().image.names.get(&key).cloned())
+    }
+}
+
+impl Names for KnownReader {
+    fn rule(&self, number: u32) -> Option<String> {
+        self.name(NameKind::Rule, number)
+    }
+
+    fn identity(&self, number: u32) -> Option<String> {
+        self.name(NameKind::Identity, number)
+    }
+
+    fn endpoint(&self, ifindex: u32) -> Option<String> {
+        let id = |in_force: &InForce| in_force.image.endpoints.get(&ifindex).map(|endpoint| endpoint.id);
+        let id = id(&self.now).or_else(|| id(&self.known.now()))?;
+        self.name(NameKind::Endpoint, id)
+    }
+
+    fn pod_at(&self, addr: &Addr) -> Option<String> {
+        match self.now.snapshot.owner(addr, &self.known.node) {
+            Owner::Pod(pod) => Some(pod.key.to_string()),
+            _ => None,
+        }
+    }
+}
+
+impl Lookup for KnownReader {
+    fn lost(&self) -> Lost {
+        match self.maps.as_ref().map(ReadOnly::lost) {
+            Some(Ok(lost)) => Lost { over_rate: lost.over_rate, ring_full: lost.ring_full },
+            _ => Lost::default(),
+        }
+    }
+
+    fn refresh(&mut self) {
+        self.now = self.known.now();
+        *self.known.lost.lock().unwrap_or_else(PoisonError::into_inner) = self.lost();
+    }
+}
