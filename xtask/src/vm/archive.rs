@@ -82,6 +82,8 @@ mod tests {
         let places =
             ["lib\0", "lib/a\0", "lib/a/b\0", "12345", "lib/c\0", "TRAILER!!!\0"].map(|part| text.find(part));
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
-        assert_eq!(text.matches("070701").count(), 5);
+        // The kernel looks for headers at multiples of four.
+        let headers: Vec<usize> = text.match_indices("070701").map(|(at, _)| at % 4).collect();
+        assert_eq!(headers, [0; 5]);
     }
 }
