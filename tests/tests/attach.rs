@@ -8,6 +8,7 @@ use isolator_agent::datapath::load::{Capacities, LoadError, Loaded};
 use isolator_agent::datapath::read::{ReadError, ReadOnly};
 use isolator_common::policy::{Direction, Kind, Word};
 use isolator_common::reason::Reason;
+use isolator_common::tables::name;
 use isolator_policy::datapath::image::Op;
 use isolator_tests::foreign::{self, Foreign};
 use isolator_tests::image::{small, writes};
@@ -161,7 +162,7 @@ fn verify_names_what_differs_and_nothing_else() {
         assert_eq!(verify(dir, &image, &wanted).expect("verify"), []);
         loaded.store.apply(&[Op::Cell(9, Word::new(Kind::Deny, 1))]).expect("write");
         let differences = verify(dir, &image, &wanted).expect("verify");
-        assert!(matches!(&differences[..], [Difference::Entry { map: "CELLS", .. }]), "{differences:?}");
+        assert!(matches!(&differences[..], [Difference::Entry { map: name::CELLS, .. }]), "{differences:?}");
         loaded.store.apply(&[Op::Cell(9, Word::new(Kind::Allow, 1))]).expect("write");
         let other = pair("d1");
         let differences = verify(dir, &image, &BTreeSet::from([other])).expect("verify");
@@ -228,7 +229,10 @@ fn real_packets_pass_and_are_dropped() {
         assert!(listener.recv_from(&mut buffer).is_err(), "the pod still hears nothing");
         let summaries = maps.summaries().expect("summaries");
         assert!(summaries.iter().all(|map| map.memory.is_some_and(|bytes| bytes > 0)), "{summaries:?}");
-        assert!(summaries.iter().any(|map| map.name == "CELLS" && map.entries == Some(3)), "{summaries:?}");
+        assert!(
+            summaries.iter().any(|map| map.name == name::CELLS && map.entries == Some(3)),
+            "{summaries:?}"
+        );
         assert!(matches!(Loaded::open(dir, &Capacities::default()), Err(LoadError::Definition { .. })));
     });
 }

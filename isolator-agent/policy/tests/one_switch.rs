@@ -19,9 +19,14 @@ use world::{INTERFACES, Knobs, PORTS, World, knobs, mixed, outside, pool};
 
 /// Fixed cases unless somebody asks for others with PROPTEST_CASES or PROPTEST_RNG_SEED.
 fn config(cases: u32) -> ProptestConfig {
-    let asked = ["PROPTEST_CASES", "PROPTEST_RNG_SEED"].iter().any(|name| std::env::var_os(name).is_some());
-    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    if asked { config } else { ProptestConfig { cases, rng_seed: RngSeed::Fixed(2), ..config } }
+    let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = cases;
+    }
+    if std::env::var_os("PROPTEST_RNG_SEED").is_none() {
+        config.rng_seed = RngSeed::Fixed(2);
+    }
+    config
 }
 
 fn params() -> Params {

@@ -12,17 +12,19 @@ use anyhow::{Context as _, Result};
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The same selection in every call: another one would unify features differently and build again.
 const HOST: [&str; 3] = ["--workspace", "--exclude", "isolator-ebpf"];
 /// Seed of the property tests unless more cases are asked for: a failure must not depend on luck.
-const SEED: &str = "20250101";
+const SEED: &str = "20260101";
 
 /// Everything that the tiers share.
 pub(crate) struct Suite {
     toolchain: Toolchain,
     filter: Option<String>,
-    cases: Option<u32>,
+    /// Cases per property test, and the seed they grow from.
+    cases: Option<(u32, u64)>,
 }
 
 impl Suite {
@@ -31,7 +33,13 @@ impl Suite {
         let toolchain = Toolchain::ensure()?;
         toolchain.need(&[Component::Source, Component::Rustfmt, Component::Clippy])?;
         toolchain.need_bpf()?;
-        Ok(Suite { toolchain, filter: wanted.filter.clone(), cases: wanted.cases })
+        let cases = wanted.cases.map(|cases| (cases, fresh_seed()));
+        if let Some((cases, seed)) = cases {
+            println!(
+                "property tests: {cases} cases each; repeat with PROPTEST_CASES={cases} PROPTEST_RNG_SEED={seed}"
+            );
+        }
+        Ok(Suite { toolchain, filter: wanted.filter.clone(), cases })
     }
 
     /// Formatting, of every member.
@@ -124,7 +132,9 @@ impl Suite {
         let mut cargo = self.toolchain.tool("cargo");
         cargo.arg("test").args(HOST).arg("--no-fail-fast");
         match self.cases {
-            Some(cases) => cargo.env("PROPTEST_CASES", cases.to_string()),
+            Some((cases, seed)) => {
+                cargo.env("PROPTEST_CASES", cases.to_string()).env("PROPTEST_RNG_SEED", seed.to_string())
+            }
             None => cargo.env("PROPTEST_RNG_SEED", SEED),
         };
         cargo
@@ -148,6 +158,12 @@ impl Suite {
         let status = child.wait().context("cannot wait for cargo")?;
         Ok(Outcome::Ran(reader.finish(status.success())))
     }
+}
+
+/// Another number every time.
+fn fresh_seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::from(now.subsec_nanos()) ^ now.as_secs() << 20
 }
 
 /// Runs all commands; passed when each succeeds.

@@ -20,7 +20,8 @@ pub(crate) const TESTS: &str = "/tests";
 /// Where the modules lie that are loaded before.
 pub(crate) const MODULES: &str = "/modules";
 /// Modules that tests need where the kernel has them apart, in an order that can be loaded.
-const WANTED: [&str; 4] = ["veth.ko", "dummy.ko", "sch_ingress.ko", "cls_bpf.ko"];
+const WANTED: [&str; 7] =
+    ["llc.ko", "stp.ko", "bridge.ko", "veth.ko", "dummy.ko", "sch_ingress.ko", "cls_bpf.ko"];
 /// Memory of the machine; test programs lie in it, too.
 const MEMORY: &str = "3G";
 /// How long a machine may take; emulated, it is some ten times slower than this one.

@@ -1,5 +1,5 @@
 //! E1: the compiled form gives every flow of generated clusters the verdict of the direct reading, for the
-//! same reason. `ISOLATOR_PROPTEST_CASES` asks for more cases, `ISOLATOR_PROPTEST_SEED` for others.
+//! same reason. `PROPTEST_CASES` asks for more cases, `PROPTEST_RNG_SEED` for others.
 //! Not here: maps and packets.
 
 use crate::evaluate::{cell, is_open, side};

@@ -42,17 +42,17 @@ const OUTSIDE: [&str; 7] =
 const PORTS: [u16; 9] = [0, 8, 53, 79, 80, 81, 443, 8080, u16::MAX];
 const PROTOCOLS: [u8; 5] = [1, 6, 17, 58, 132];
 
-/// How many cases to run, and from which seed: always the same, and more on request.
+/// How many cases to run, and from which seed: always the same, and others on request (`PROPTEST_CASES`,
+/// `PROPTEST_RNG_SEED`, as `cargo xtask test` sets them).
 pub(crate) fn config(cases: u32) -> Config {
-    let asked =
-        std::env::var("ISOLATOR_PROPTEST_CASES").ok().map(|text| text.parse().expect("a number of cases"));
-    let seed = std::env::var("ISOLATOR_PROPTEST_SEED").ok().map(|text| text.parse().expect("a seed"));
-    Config {
-        cases: asked.unwrap_or(cases),
-        rng_seed: RngSeed::Fixed(seed.unwrap_or(20_260_101)),
-        failure_persistence: None,
-        ..Config::default()
+    let mut config = Config { failure_persistence: None, ..Config::default() };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = cases;
     }
+    if std::env::var_os("PROPTEST_RNG_SEED").is_none() {
+        config.rng_seed = RngSeed::Fixed(20_260_101);
+    }
+    config
 }
 
 /// All objects of a cluster.
