@@ -1,0 +1,386 @@
+//! E3: the loaded programs and `judge` over the maps in memory do the same with the same packets: verdict,
+//! counters, connections, while the maps change between packets. Random maps, random frames of every kind,
+//! whole and broken. `ISOLATOR_PROPTEST_CASES` asks for more cases, `ISOLATOR_PROPTEST_SEED` for others.
+//! Skipped, with the reason, when not root. Not here: expiry, whose clock is the kernel's own (`conntrack`).
+
+use isolator_agent::datapath::load::{Capacities, Loaded};
+use isolator_agent::datapath::read::ReadOnly;
+use isolator_common::ABI_VERSION;
+use isolator_common::addr::{Addr, Prefix};
+use isolator_common::conntrack::{Connection, ConnectionKey, Table};
+use isolator_common::endpoint::{Endpoint, Peer, Row, State};
+use isolator_common::policy::{Direction, Interval, Kind, Word, port_key};
+use isolator_common::reason::Reason;
+use isolator_policy::datapath::frame::{Frame, arp};
+use isolator_policy::datapath::image::{Image, Op};
+use isolator_policy::datapath::memory::{Memory, judge_frame};
+use isolator_tests::image::writes;
+use isolator_tests::netns::isolated;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{RngSeed, TestRunner};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Test runs arrive at the loopback interface.
+const IFINDEX: u32 = 1;
+const SLOT: u32 = 5;
+/// Cells of a row.
+const GROUPS: u32 = 6;
+/// Seconds so long that no entry grows old during a test.
+const TICKS: u32 = 1_000_000;
+
+fn v6(network: u8, host: u8) -> Addr {
+    let mut bytes = [0; 16];
+    (bytes[0], bytes[1], bytes[15]) = (0xfd, network, host);
+    Addr(bytes)
+}
+
+fn pod(six: bool) -> Addr {
+    if six { v6(0, 2) } else { Addr::v4([10, 0, 0, 2]) }
+}
+
+/// Addresses that maps may know: in a dense block, alone, by prefix, or not at all; and the pod's own.
+fn peer(number: u8, six: bool) -> Addr {
+    let number = number % 8;
+    match (number, six) {
+        (0..=2, false) => Addr::v4([10, 0, 0, 10 + number]),
+        (0..=2, true) => v6(0, 10 + number),
+        (3..=4, false) => Addr::v4([172, 16, number, 1]),
+        (3..=4, true) => v6(number, 1),
+        (5, false) => Addr::v4([192, 0, 2, 9]),
+        (5, true) => v6(0xee, 9),
+        (6, _) => pod(six),
+        (_, false) => Addr::v4([203, 0, 113, number]),
+        (_, true) => v6(0xff, number),
+    }
+}
+
+/// A change of one entry of the maps, from random numbers.
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    what: u8,
+    place: u8,
+    group: u32,
+    kind: u8,
+}
+
+impl Change {
+    fn op(self, before: &Image) -> Op {
+        let place = u32::from(self.place);
+        let six = self.kind & 1 == 1;
+        let groups = [self.group % (GROUPS + 2), u32::from(self.kind) % (GROUPS + 2)];
+        let known = Peer { identity: place + 1, groups };
+        let addr = peer(self.place, six);
+        match self.what % 8 {
+            0..=2 => {
+                let number = if self.kind % 8 == Kind::Ports as u8 { 64 + 16 * (place % 4) } else { place };
+                let word = Word(u32::from(self.kind % 8) << 29 | number);
+                Op::Cell(8 + self.group % (4 * GROUPS), word)
+            }
+            3 => Op::BlockPeer((1 + u32::from(six)) << 8 | addr.in_block(), known),
+            4 => Op::Host(addr, (self.group % 4 != 0).then_some(known)),
+            5 => {
+                let prefix = match place % 3 {
+                    0 => Prefix::new(addr, 120),
+                    1 => Prefix::new(addr, 96 + 12),
+                    _ if six => Prefix::ALL_V6,
+                    _ => Prefix::ALL_V4,
+                };
+                Op::Prefix(prefix, (self.group % 4 != 0).then_some(known))
+            }
+            6 => {
+                let mut endpoint = before.endpoints[&IFINDEX];
+                let row = &mut endpoint.rows[usize::from(six)][usize::from(self.kind >> 1 & 1)];
+                row.flags ^= Row::CONNECTION_FIRST;
+                row.len = GROUPS - u32::from(self.kind & 4 != 0);
+                Op::Endpoint(IFINDEX, Some(endpoint))
+            }
+            _ => Op::State(State { generation: before.state.generation + 1, ..before.state }),
+        }
+    }
+}
+
+/// Maps with one endpoint, port sets of several lengths and one block of each family; everything else is made
+/// by changes.
+fn base() -> Image {
+    let mut image = Image::default();
+    image.state =
+        State { generation: 2, abi_version: ABI_VERSION, ticks_per_second: TICKS, events_per_second: 9 };
+    let row = |number| Row { base: 8 + number * GROUPS, len: GROUPS, flags: 0 };
+    let endpoint = Endpoint {
+        ifindex: IFINDEX,
+        slot: SLOT,
+        id: 77,
+        identity: 5000,
+        tenant: 3,
+        flags: Endpoint::KNOWN,
+        addrs: [pod(false), pod(true)],
+        rows: [[row(0), row(1)], [row(2), row(3)]],
+    };
+    image.endpoints.insert(IFINDEX, endpoint);
+    image.blocks.insert(pod(false).block(), 1);
+    image.blocks.insert(pod(true).block(), 2);
+    let kinds = [Kind::Allow, Kind::DefaultDeny, Kind::AllowTracked, Kind::Tenancy, Kind::Deny];
+    for (set, len) in [1, 3, 8, 13].into_iter().enumerate() {
+        let header = 64 + 16 * set as u32;
+        image.intervals.insert(header, u64::from(len));
+        for i in 0..len {
+            let start = if i == 0 { 0 } else { port_key([6, 17, 1][i as usize % 3], (i as u16 - 1) / 3) };
+            let word = Word::new(kinds[(i as usize + set) % kinds.len()], i + 100);
+            image.intervals.insert(header + 1 + i, Interval { start, word }.pack());
+        }
+        // Sorted, as every set is.
+        let mut sorted: Vec<u64> = (1..=len).map(|i| image.intervals[&(header + i)]).collect();
+        sorted.sort_unstable();
+        (1..=len).zip(sorted).for_each(|(i, raw)| drop(image.intervals.insert(header + i, raw)));
+    }
+    image
+}
+
+/// A frame, from random numbers.
+#[derive(Clone, Copy, Debug)]
+struct Packet {
+    direction: bool,
+    /// The endpoint sends where it should, or the other way around.
+    backwards: bool,
+    six: bool,
+    peer: u8,
+    what: u8,
+    ports: (u8, u8),
+    flags: u8,
+    around: u8,
+    /// Bytes that are left; most frames are shorter.
+    cut: u16,
+    /// Where one byte is changed, and how; no change where the frame ends before.
+    flip: (u16, u8),
+}
+
+impl Packet {
+    fn direction(self) -> Direction {
+        if self.direction { Direction::Ingress } else { Direction::Egress }
+    }
+
+    fn flow(self, source: Addr, destination: Addr) -> Frame {
+        let (from, to) = (u16::from(self.ports.0 % 5), u16::from(self.ports.1 % 5));
+        let flags = [0x02, 0x12, 0x10, 0x10, 0x11, 0x04, 0x18, 0x14][usize::from(self.flags % 8)];
+        match self.what % 16 {
+            0..=5 => Frame::tcp(source, destination, from, to, flags),
+            6..=8 => Frame::udp(source, destination, from, to),
+            9 => Frame::sctp(source, destination, from, to),
+            10 => Frame::echo(source, destination, from, self.flags & 1 == 1),
+            11 => Frame::icmp(source, destination, self.ports.0, self.flags % 16),
+            12 => Frame::other(source, destination, self.ports.0, &[0, 1, 0, 2, 0, 8, 0, 0]),
+            13 => Frame::neighbour(source, destination, 133 + self.flags % 5, source),
+            // Quotes the flow that it answers.
+            _ => {
+                let error = if source.is_v4() { [3, 4, 11, 12] } else { [1, 2, 3, 4] };
+                let quoted = Packet { what: self.flags, flags: self.ports.0, ..self };
+                let quoted = if quoted.what % 16 > 12 { Packet { what: 6, ..quoted } } else { quoted };
+                Frame::icmp(source, destination, error[usize::from(self.around % 4)], 0)
+                    .quoting(&quoted.flow(destination, source))
+            }
+        }
+    }
+
+    fn bytes(self) -> Vec<u8> {
+        let (own, other) = (pod(self.six), peer(self.peer, self.six));
+        let egress = self.direction() == Direction::Egress;
+        let (source, destination) = if egress != self.backwards { (own, other) } else { (other, own) };
+        let frame = self.flow(source, destination).payload(&[7; 12]);
+        let place = u16::from(self.flags % 4);
+        let mut bytes = match self.around % 32 {
+            0 => frame.vlan(5),
+            1 => frame.qinq(5).vlan(6),
+            2 => frame.qinq(5).vlan(6).vlan(7),
+            3 => frame.options(&[1; 7]),
+            4 => frame.options(&[1; 40]),
+            5 | 6 => frame.fragment(u32::from(self.ports.0 % 2), 0, true),
+            7 | 8 => frame.fragment(u32::from(self.ports.0 % 2), place * 2, self.flags & 4 == 0),
+            9 => frame.extension(0, &[1; 6]),
+            10 => frame.extension(0, &[]).extension(43, &[3; 20]).extension(60, &[]),
+            11 => frame.extension(60, &[]).extension(51, &[9; 14]).extension(0, &[]),
+            12 => (0..6).fold(frame, |frame, _| frame.extension(60, &[])),
+            13 => (0..7).fold(frame, |frame, _| frame.extension(60, &[])),
+            14 => frame.extension(0, &[]).fragment(3, place, self.flags & 4 == 0),
+            15 => frame.hop_limit(self.flags),
+            16 => return arp(u16::from(self.flags), source, destination),
+            _ => frame,
+        }
+        .bytes();
+        // The kernel takes no frame without an Ethernet header.
+        bytes.truncate(usize::from(self.cut).max(14));
+        if let Some(byte) = bytes.get_mut(usize::from(self.flip.0)) {
+            *byte ^= self.flip.1;
+        }
+        bytes
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Change(Change),
+    Packet(Packet),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    (any::<u8>(), any::<u8>(), any::<u32>(), any::<u8>()).prop_map(|(what, place, group, kind)| Change {
+        what,
+        place,
+        group,
+        kind,
+    })
+}
+
+fn packet() -> impl Strategy<Value = Packet> {
+    let whole = prop_oneof![8 => Just(u16::MAX), 1 => 14..100_u16];
+    let flip = prop_oneof![8 => Just((u16::MAX, 0)), 1 => (12..90_u16, any::<u8>())];
+    let ends = (any::<bool>(), prop::bool::weighted(0.1), any::<bool>(), any::<u8>());
+    (ends, any::<(u8, (u8, u8), u8, u8)>(), whole, flip).prop_map(
+        |((direction, backwards, six, peer), (what, ports, flags, around), cut, flip)| Packet {
+            direction,
+            backwards,
+            six,
+            peer,
+            what,
+            ports,
+            flags,
+            around,
+            cut,
+            flip,
+        },
+    )
+}
+
+/// A packet, its answer or a change.
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        2 => change().prop_map(|change| vec![Step::Change(change)]),
+        4 => packet().prop_map(|packet| vec![Step::Packet(packet)]),
+        4 => (packet(), any::<u8>()).prop_map(|(packet, flags)| {
+            let answer = Packet {
+                direction: !packet.direction,
+                ports: (packet.ports.1, packet.ports.0),
+                flags,
+                ..packet
+            };
+            vec![Step::Packet(packet), Step::Packet(answer)]
+        }),
+    ];
+    vec(step, 30..120).prop_map(|steps| steps.concat())
+}
+
+type Counters = BTreeMap<(Direction, Reason), (u64, u64)>;
+type Connections = BTreeMap<(Table, ConnectionKey), Connection>;
+
+fn counters(kernel: &ReadOnly) -> Counters {
+    let counters = kernel.counters(SLOT).expect("read counters");
+    counters.into_iter().map(|c| ((c.direction, c.reason), (c.packets, c.bytes))).collect()
+}
+
+fn counters_in(memory: &Memory) -> Counters {
+    let all = Direction::BOTH.into_iter().flat_map(|d| Reason::ALL.iter().map(move |reason| (d, *reason)));
+    all.map(|(direction, reason)| ((direction, reason), memory.counted(SLOT, direction, reason)))
+        .filter(|(_, count)| count.packets != 0)
+        .map(|(key, count)| (key, (count.packets, count.bytes)))
+        .collect()
+}
+
+/// Entries but for their times, which are the kernel's.
+fn connections(all: impl IntoIterator<Item = (Table, ConnectionKey, Connection)>) -> Connections {
+    all.into_iter().map(|(table, key, entry)| ((table, key), Connection { seen: 0, ..entry })).collect()
+}
+
+fn connections_in(memory: &Memory) -> Connections {
+    let tables = [Table::Established, Table::HalfOpen].into_iter();
+    connections(
+        tables.flat_map(|table| {
+            memory.connections(table).into_iter().map(move |(key, entry)| (table, key, entry))
+        }),
+    )
+}
+
+/// Test runs take no frame that ends inside the first IP header (Linux 6.18); behind a VLAN tag they do.
+fn refused(frame: &[u8]) -> bool {
+    match frame[12..14] {
+        [0x08, 0x00] => frame.len() < 14 + 20,
+        [0x86, 0xdd] => frame.len() < 14 + 40,
+        _ => false,
+    }
+}
+
+/// Runs the steps on both sides and compares after each packet. Answers the reasons met.
+fn compare(pins: &Path, start: &[Change], steps: &[Step]) -> Result<BTreeSet<Reason>, TestCaseError> {
+    let mut image = base();
+    for change in start {
+        image.apply(&change.op(&image));
+    }
+    image.state.generation = 2;
+    let mut loaded = Loaded::open(pins, &Capacities::small()).expect("load");
+    let kernel = ReadOnly::open(pins).expect("open the maps");
+    loaded.store.apply(&writes(&image)).expect("write");
+    let mut memory = Memory::new(image);
+    let mut met = BTreeSet::new();
+    for (number, step) in steps.iter().enumerate() {
+        match step {
+            Step::Change(change) => {
+                let op = change.op(&memory.image);
+                memory.image.apply(&op);
+                loaded.store.apply(&[op]).expect("write");
+            }
+            Step::Packet(packet) => {
+                let (frame, direction) = (packet.bytes(), packet.direction());
+                if refused(&frame) {
+                    continue;
+                }
+                let outcome = judge_frame(&memory, IFINDEX, &frame, direction);
+                let ran = loaded
+                    .programs
+                    .run(direction, &frame, 1)
+                    .unwrap_or_else(|error| panic!("{frame:02x?}: {error:?}"));
+                let what = || format!("step {number}: {packet:?} {frame:02x?}: {outcome:?} in memory");
+                prop_assert_eq!(ran.passes(), outcome.reason.passes(), "{}", what());
+                prop_assert_eq!(counters(&kernel), counters_in(&memory), "{}", what());
+                let entries = connections(kernel.connections().expect("read connections"));
+                prop_assert_eq!(entries, connections_in(&memory), "{}", what());
+                met.insert(outcome.reason);
+            }
+        }
+    }
+    Ok(met)
+}
+
+/// The number in an environment variable.
+fn asked(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
+}
+
+#[test]
+fn the_kernel_judges_as_memory_does() {
+    let cases = asked("ISOLATOR_PROPTEST_CASES").map_or(24, |cases| cases as u32);
+    let seed = RngSeed::Fixed(asked("ISOLATOR_PROPTEST_SEED").unwrap_or(3));
+    let config =
+        ProptestConfig { cases, rng_seed: seed, failure_persistence: None, ..ProptestConfig::default() };
+    isolated(|dir| {
+        let (met, number) = (RefCell::new(BTreeSet::new()), Cell::new(0));
+        let result = TestRunner::new(config).run(&(vec(change(), 80..160), steps()), |(start, steps)| {
+            number.set(number.get() + 1);
+            let pins = dir.join(number.get().to_string());
+            let reasons = compare(&pins, &start, &steps);
+            std::fs::remove_dir_all(&pins).expect("unpin");
+            met.borrow_mut().extend(reasons?);
+            Ok(())
+        });
+        let met = met.into_inner();
+        if let Err(error) = result {
+            panic!("{error}");
+        }
+        let possible = |reason: &&Reason| {
+            !matches!(reason, Reason::UnknownEndpoint | Reason::NoState | Reason::TableFull)
+        };
+        let missed: Vec<_> =
+            Reason::ALL.iter().filter(possible).filter(|reason| !met.contains(reason)).collect();
+        assert!(missed.is_empty(), "the generator never met {missed:?}");
+    });
+}
