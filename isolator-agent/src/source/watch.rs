@@ -87,7 +87,7 @@ enum Signal {
     /// Somebody writes to this file and has not closed it.
     Writing(PathBuf),
     /// A new folder: its watch may be younger than its files.
-    NewFolder,
+    NewFolder(PathBuf),
     /// Events were lost.
     Lost,
     /// Watching does not work (any more).
@@ -180,9 +180,9 @@ impl Watch {
                 self.touch(&path, dirty);
                 dirty.writing.remove(&path);
             }
-            Signal::NewFolder => {
-                dirty.everything = true;
-                dirty.new_folder = true;
+            Signal::NewFolder(path) => {
+                self.touch(&path, dirty);
+                dirty.new_folder |= dirty.everything;
             }
             Signal::Lost => dirty.everything = true,
             Signal::Failed(reason) => {
@@ -336,7 +336,9 @@ fn forward(event: notify::Result<notify::Event>, signals: &Sender<Signal>) {
     match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => {}
         EventKind::Access(_) => return,
-        EventKind::Create(CreateKind::Folder) => send(Signal::NewFolder),
+        EventKind::Create(CreateKind::Folder) => {
+            return event.paths.into_iter().map(Signal::NewFolder).for_each(send);
+        }
         EventKind::Modify(notify::event::ModifyKind::Data(_)) => {
             return event.paths.into_iter().map(Signal::Writing).for_each(send);
         }

@@ -130,6 +130,12 @@ fn bombs_and_towers_are_refused_by_a_stated_limit() {
         bomb += &format!("a{level}: &a{level} [{below}]\n");
     }
     assert_said(&load(&bomb), &["aliases", "100000", "limit"]);
+    let wide = format!("a: &a [{}]\nb: [{}]\n", "x, ".repeat(1_000), "*a, ".repeat(101));
+    assert_said(&load(&wide), &["aliases", "100000", "limit"]);
+    assert!(
+        !said(&load(&wide.replacen("*a, ", "", 10))).join("").contains("aliases"),
+        "a template is no bomb"
+    );
     assert_said(&load(&"[".repeat(100_000)), &["f.yaml:1"]);
     assert_said(&load(&format!("x: {}", "[".repeat(150))), &["100 levels"]);
     assert_said(
@@ -164,6 +170,14 @@ fn json_streams_and_json_in_yaml_files_are_read() {
     let pair = r#"{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"a","annotations":{"a":"\ud83d\ude00"}}}"#;
     assert_eq!(load(pair).objects.len(), 1, "{:?}", said(&load(pair)));
     assert_eq!(load(&format!("\u{feff}{}", object("a"))).objects.len(), 1);
+}
+
+#[test]
+fn a_marker_may_be_the_end_of_the_file() {
+    for end in ["---", "...", "---\n", "--- ", "---\r\n"] {
+        let loaded = load(&(namespace("a") + end));
+        assert!(loaded.objects.len() == 1 && loaded.problems.is_empty(), "{end:?}: {:?}", said(&loaded));
+    }
 }
 
 #[test]
