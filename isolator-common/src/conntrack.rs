@@ -17,7 +17,8 @@ pub enum Table {
 }
 
 /// A connection of one endpoint. Both directions have the same key: the endpoint's side is "local"
-/// whoever opened it. Ports in host byte order; for ICMP echo `local_port` is the identifier.
+/// whoever opened it. Ports in host byte order; for ICMP `local_port` is the identifier of an echo, and
+/// `remote_port` the type (of an echo always the request's) << 8 | 1 if the endpoint is the one who asks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct ConnectionKey {
     /// [`crate::endpoint::Endpoint::id`]; keys of different endpoints never meet.

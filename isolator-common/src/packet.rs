@@ -90,6 +90,9 @@ pub struct Parsed {
     /// Offset of the header that is read next: while parsing the network's, then the transport's, at last
     /// the packet that an ICMP error quotes or the target of a neighbour advertisement.
     pub offset: u32,
+    /// Where the packet ends by its own length fields, from the start of the frame. 0: it does not say, as
+    /// packets over 64 KiB (BIG TCP) and quoted ones.
+    pub end: u32,
     /// Offset of a later fragment in units of 8 bytes.
     pub place: u16,
     /// TTL or hop limit.
@@ -111,6 +114,7 @@ impl Parsed {
         fragment: Fragment::Whole,
         identification: 0,
         offset: 0,
+        end: 0,
         place: 0,
         hop_limit: 0,
         v4: false,
@@ -207,7 +211,7 @@ fn uncommon<B: Bytes>(bytes: B, parsed: &mut Parsed, mut kind: u16) -> Result<()
 /// The IP header with its options or extension headers.
 #[inline(always)]
 fn network<B: Bytes>(bytes: B, parsed: &mut Parsed, quoted: bool) -> Result<(), Reason> {
-    if parsed.v4 { ipv4(bytes, parsed, quoted) } else { ipv6(bytes, parsed) }
+    if parsed.v4 { ipv4(bytes, parsed, quoted) } else { ipv6(bytes, parsed, quoted) }
 }
 
 /// ARP for IPv4 over Ethernet (RFC 826); the sender's address is the packet's source.
@@ -242,6 +246,9 @@ fn ipv4<B: Bytes>(bytes: B, parsed: &mut Parsed, quoted: bool) -> Result<(), Rea
     parsed.protocol = head[9];
     parsed.identification = u32::from(u16::from_be_bytes([head[4], head[5]]));
     parsed.hop_limit = head[8];
+    if total != 0 && !quoted {
+        parsed.end = parsed.offset + total;
+    }
     parsed.offset += header;
     set_place(parsed, place & 0x1fff, place & 0x2000 != 0)
 }
@@ -265,7 +272,7 @@ fn set_place(parsed: &mut Parsed, place: u16, more: bool) -> Result<(), Reason> 
 
 /// IPv6 (RFC 8200), with its chain of extension headers.
 #[inline(always)]
-fn ipv6<B: Bytes>(bytes: B, parsed: &mut Parsed) -> Result<(), Reason> {
+fn ipv6<B: Bytes>(bytes: B, parsed: &mut Parsed, quoted: bool) -> Result<(), Reason> {
     let head: [u8; 40] = load(bytes, parsed.offset)?;
     if head[0] >> 4 != 6 {
         return Err(Reason::BadHeader);
@@ -279,6 +286,10 @@ fn ipv6<B: Bytes>(bytes: B, parsed: &mut Parsed) -> Result<(), Reason> {
     parsed.hop_limit = head[7];
     parsed.protocol = head[6];
     parsed.offset += 40;
+    let payload = u32::from(u16::from_be_bytes([head[4], head[5]]));
+    if payload != 0 && !quoted {
+        parsed.end = parsed.offset + payload;
+    }
     if is_extension(parsed.protocol) {
         return extensions(bytes, parsed);
     }

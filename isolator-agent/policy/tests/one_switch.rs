@@ -125,9 +125,14 @@ fn sight(memory: &Memory, generation: u32) -> Sight {
 }
 
 /// Applies operations one by one. After each one, every flow is judged as the worlds allow in every generation
-/// that a packet may still be judged by, and nothing that such a packet reads has changed.
-fn play(memory: &mut Memory, ops: &[Op], worlds: &[&World], flows: &[Flow]) -> Result<(), TestCaseError> {
-    let mut in_flight = vec![memory.image.state.generation];
+/// that a packet may still be judged by (`in_flight`), and nothing that such a packet reads has changed.
+fn play(
+    memory: &mut Memory,
+    in_flight: &mut Vec<u32>,
+    ops: &[Op],
+    worlds: &[&World],
+    flows: &[Flow],
+) -> Result<(), TestCaseError> {
     let expected: Vec<(bool, bool)> = flows
         .iter()
         .map(|flow| {
@@ -148,11 +153,11 @@ fn play(memory: &mut Memory, ops: &[Op], worlds: &[&World], flows: &[Flow]) -> R
         }
         match op {
             Op::State(state) if !in_flight.contains(&state.generation) => in_flight.push(state.generation),
-            Op::Grace => in_flight = vec![memory.image.state.generation],
+            Op::Grace => *in_flight = vec![memory.image.state.generation],
             _ => {}
         }
         let state = memory.image.state;
-        for generation in &in_flight {
+        for generation in in_flight.iter() {
             memory.image.state.generation = *generation;
             for (flow, (all, any)) in flows.iter().zip(&expected) {
                 let passes = flow.passes(memory);
@@ -192,12 +197,12 @@ proptest! {
         let nothing = World::default();
         let worlds = worlds(&start, &changes);
         let flows = flows(&worlds, pick);
-        let mut memory = Memory::default();
+        let (mut memory, mut in_flight) = (Memory::default(), vec![0]);
         let mut before = &nothing;
         for world in &worlds {
             let image = next(&memory.image, world);
             let ops = diff(&memory.image, &image);
-            play(&mut memory, &ops, &[before, world], &flows)?;
+            play(&mut memory, &mut in_flight, &ops, &[before, world], &flows)?;
             prop_assert_eq!(&memory.image, &image);
             for flow in &flows {
                 prop_assert_eq!(flow.passes(&memory), flow.allowed(world), "{:?}", flow);
@@ -217,19 +222,19 @@ proptest! {
         let nothing = World::default();
         let worlds = worlds(&start, &changes);
         let flows = flows(&worlds, pick);
-        let mut memory = Memory::default();
+        let (mut memory, mut in_flight) = (Memory::default(), vec![0]);
         let mut possible = vec![&nothing];
         for (world, cut) in worlds.iter().zip(&cuts) {
             let image = next(&memory.image, world);
             let ops = diff(&memory.image, &image);
             possible.push(world);
             let done = &ops[..cut.index(ops.len() + 1)];
-            play(&mut memory, done, &possible, &flows)?;
+            play(&mut memory, &mut in_flight, done, &possible, &flows)?;
         }
         let last = worlds.last().expect("one at least");
         let image = next(&memory.image, last);
         let ops = diff(&memory.image, &image);
-        play(&mut memory, &ops, &possible, &flows)?;
+        play(&mut memory, &mut in_flight, &ops, &possible, &flows)?;
         prop_assert_eq!(&memory.image, &image);
         prop_assert_eq!(next(&image, last), image);
         for flow in &flows {

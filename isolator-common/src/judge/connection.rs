@@ -84,8 +84,13 @@ pub(super) fn track<T: Tables>(tables: &T, scratch: &mut Scratch) {
     if find(tables, &scratch.seen, &mut scratch.found, scratch.state.ticks_per_second)
         && !reopens(&scratch.found.connection, &scratch.seen)
     {
-        scratch.found.connection.rule = rule;
-        return keep(tables, scratch);
+        let Scratch { found, seen, state, .. } = scratch;
+        // This packet was judged, not those of the other end. If they opened the connection under a policy
+        // that is gone, it does not go on as theirs.
+        if !found.connection.is_reply(seen.direction) || found.connection.generation == state.generation {
+            found.connection.rule = rule;
+            return keep(tables, scratch);
+        }
     }
     open(tables, scratch, rule);
 }
@@ -128,27 +133,41 @@ pub(super) fn reply<T: Tables, B: Bytes>(
     }
     // A forward packet that was just denied: its entry has no right to stay. Nor has a stale entry whose
     // opener would be denied now.
-    let stays = scratch.found.connection.is_reply(direction)
-        && (scratch.found.connection.generation == scratch.state.generation || {
-            let opener = direction.opposite();
-            scratch.seen.port = forward_port(&scratch.seen, opener);
-            policy_again(tables, bytes, endpoint, bytes.settle(scratch), opener);
-            scratch.judged.word.allows()
-        });
-    if !stays {
+    if !answers(tables, bytes, endpoint, scratch, direction) {
         tables.forget(scratch.found.table, &scratch.seen.key);
     } else if !reopens(&scratch.found.connection, &scratch.seen) {
         keep(tables, scratch);
     }
 }
 
+/// Whether a packet in `direction` is a reply of the connection found, and its opener may still send.
+#[inline(always)]
+pub(super) fn answers<T: Tables, B: Bytes>(
+    tables: &T,
+    bytes: B,
+    endpoint: &Endpoint,
+    scratch: &mut Scratch,
+    direction: Direction,
+) -> bool {
+    scratch.found.connection.is_reply(direction)
+        && (scratch.found.connection.generation == scratch.state.generation || {
+            let opener = direction.opposite();
+            scratch.seen.port = forward_port(&scratch.seen, opener);
+            policy_again(tables, bytes, endpoint, bytes.settle(scratch), opener);
+            scratch.judged.word.allows()
+        })
+}
+
 /// The port that the opener's packets were judged by.
 #[inline(always)]
 fn forward_port(seen: &Seen, opener: Direction) -> u32 {
     match seen.key.protocol {
-        // Only echo has replies; its request is type 8, in ICMPv6 128.
-        protocol::ICMP => port_key(protocol::ICMP, 8),
-        protocol::ICMPV6 => port_key(protocol::ICMPV6, 128),
+        // The key says what is asked and by whom. Who answers without being asked sent an echo reply.
+        protocol::ICMP | protocol::ICMPV6 => {
+            let asked = (seen.key.remote_port & 1 != 0) == matches!(opener, Direction::Egress);
+            let reply = if seen.key.protocol == protocol::ICMP { 0 } else { 129 };
+            port_key(seen.key.protocol, if asked { seen.key.remote_port >> 8 } else { reply })
+        }
         other => match opener {
             Direction::Egress => port_key(other, seen.key.remote_port),
             Direction::Ingress => port_key(other, seen.key.local_port),

@@ -9,7 +9,7 @@ mod scratch;
 
 pub use scratch::Scratch;
 
-use self::connection::{current, find, reply, track};
+use self::connection::{answers, current, find, reply, track};
 use self::scratch::{Judged, Seen};
 use crate::addr::Addr;
 use crate::conntrack::{ConnectionKey, FragmentKey, Ports, protocol, tcp};
@@ -67,6 +67,8 @@ pub fn judge<T: Tables, B: Bytes>(tables: &T, bytes: B, scratch: &mut Scratch, a
     scratch.length = length;
     scratch.seen.direction = direction;
     match packet::parse(bytes, &mut scratch.outer) {
+        // The packet says that it is longer than what arrived.
+        None if scratch.outer.end > length => scratch.outcome = Outcome::because(Reason::Truncated),
         None => consider(tables, bytes, endpoint, bytes.settle(scratch), direction),
         Some(reason) => scratch.outcome = Outcome::because(reason),
     }
@@ -221,8 +223,15 @@ fn view(endpoint: &Endpoint, parsed: &Parsed, direction: Direction) -> Seen {
     let egress = matches!(direction, Direction::Egress);
     let (source, destination) = (parsed.source_port, parsed.destination_port);
     let (local_port, remote_port, port) = if parsed.is_icmp() {
-        // Both directions of an echo share the identifier; the type is what rules speak of.
-        (destination, 0, source >> 8)
+        // Both directions of an echo share the identifier. Which end asks is part of the key, so that a
+        // request never counts as a reply; other types have no replies, and keys of their own.
+        let kind = source >> 8;
+        let (asked, asks) = match (parsed.protocol, kind) {
+            (protocol::ICMP, 0) => (8, !egress),
+            (protocol::ICMPV6, 129) => (128, !egress),
+            _ => (kind, egress),
+        };
+        (destination, (asked << 8) | asks as u16, kind)
     } else if egress {
         (source, destination, destination)
     } else {
@@ -372,17 +381,18 @@ fn related<T: Tables, B: Bytes>(
     }
     scratch.seen.key.remote = quoted;
     policy_again(tables, bytes, endpoint, bytes.settle(scratch), travelled);
+    if scratch.judged.word.allows() {
+        scratch.outcome = Outcome::by(Reason::Related, scratch.judged.word.number());
+        return;
+    }
+    scratch.outcome = denied(scratch.judged);
+    if find(tables, &scratch.seen, &mut scratch.found, scratch.state.ticks_per_second)
+        && answers(tables, bytes, endpoint, scratch, travelled)
+    {
+        scratch.outcome = Outcome::by(Reason::Related, scratch.found.connection.rule);
+    }
     // An event speaks of the error's sender, which this was not.
     scratch.judged.located = false;
-    scratch.outcome = if scratch.judged.word.allows() {
-        Outcome::by(Reason::Related, scratch.judged.word.number())
-    } else if find(tables, &scratch.seen, &mut scratch.found, scratch.state.ticks_per_second)
-        && scratch.found.connection.is_reply(travelled)
-    {
-        Outcome::by(Reason::Related, scratch.found.connection.rule)
-    } else {
-        denied(scratch.judged)
-    };
 }
 
 /// Builds the event and hands it over.
