@@ -9,6 +9,7 @@ pub(crate) const USAGE: &str = "\
 Usage: cargo xtask COMMAND
 
   build                                          toolchain, linker and an optimised target/release/isolator
+  demo                                           builds, then shows tenants being isolated; needs root
   test [--tier NAME]... [--cases N] [FILTER]     all test tiers, or the named ones
   tidy [--record-abi]                            rules that neither cargo nor clippy can enforce
   docs                                           writes the documents that come from the code
@@ -26,6 +27,8 @@ pub(crate) enum Command {
     Help,
     /// Build the optimised binary.
     Build,
+    /// Show what it does.
+    Demo,
     /// Write the generated documents.
     Docs,
     /// Check the repository's own rules.
@@ -56,6 +59,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
         None | Some("help" | "-h" | "--help") => Ok(Command::Help),
         Some("build") => nothing_more(Command::Build, arguments),
         Some(vm::INIT) => nothing_more(Command::VmInit, arguments),
+        Some("demo") => nothing_more(Command::Demo, arguments),
         Some("test") => parse_test(arguments),
         Some("docs") => nothing_more(Command::Docs, arguments),
         Some("tidy") => match arguments.next().as_deref() {

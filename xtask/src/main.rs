@@ -9,6 +9,7 @@
 
 mod arguments;
 mod build;
+mod demo;
 mod documents;
 mod machine;
 mod process;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
             Ok(true)
         }
         Ok(Command::Build) => build::release().map(|()| true),
+        Ok(Command::Demo) => demo::demo().map(|()| true),
         Ok(Command::Test(wanted)) => test::run(&wanted),
         Ok(Command::Docs) => documents::write().map(|()| true),
         Ok(Command::Tidy) => tidy::run(),
