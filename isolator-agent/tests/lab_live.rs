@@ -1,0 +1,8 @@
+//! Labs with agents: real packets, real policies. `live::lab` makes one, the other modules say what must hold.
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod live {
+    mod flips;
+    mod lab;
+    mod upstream;
+}

@@ -1,0 +1,119 @@
+//! A lab with agents for one test: made from manifests, changed, probed, taken away. Not here: expectations.
+
+use serde_json::Value;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long an agent may take to enforce what a file says. Generous: the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One lab, with a folder of its own; both go with this value.
+pub(super) struct Live {
+    folder: PathBuf,
+    name: String,
+}
+
+impl Live {
+    /// Makes a lab of `objects`. `None`, and the reason on standard error, where this process may make none.
+    pub(super) fn up(objects: &[Value], more: &[&str]) -> Option<Live> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: needs root");
+            return None;
+        }
+        let name = format!("live-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let live = Live { folder: std::env::temp_dir().join(format!("isolator-{name}")), name };
+        fs::create_dir_all(live.folder.join("manifests")).unwrap();
+        live.put("cluster", objects);
+        let manifests = live.folder.join("manifests").display().to_string();
+        let mut arguments = vec!["lab", "up", "--timeout", "120s", "--name", &live.name, "-f", &manifests];
+        arguments.extend(more);
+        live.ok(&arguments);
+        Some(live)
+    }
+
+    /// Replaces a file of the folder, whole.
+    pub(super) fn put(&self, file: &str, objects: &[Value]) {
+        let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        let draft = self.folder.join(file);
+        fs::write(&draft, list.to_string()).unwrap();
+        fs::rename(draft, self.folder.join("manifests").join(format!("{file}.json"))).unwrap();
+    }
+
+    /// A command of the binary, about this lab.
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_isolator"));
+        command.args(arguments).env("ISOLATOR_LAB_DIR", self.folder.join("labs"));
+        command.env("ISOLATOR_LAB", &self.name).env("TERM", "dumb").stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command.
+    pub(super) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs a command that must succeed; what it printed.
+    pub(super) fn ok(&self, arguments: &[&str]) -> String {
+        let Output { status, stdout, stderr } = self.run(arguments);
+        let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        assert!(status.success(), "isolator {arguments:?}: {status}\n{out}{err}");
+        out.into_owned()
+    }
+
+    /// What becomes of flows, in their order: `connected`, `timeout`, `refused` or `error`.
+    pub(super) fn probe(&self, flows: &[Value], timeout: &str) -> Vec<String> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let file = self.folder.join(format!("flows-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let lines: Vec<String> = flows.iter().map(Value::to_string).collect();
+        fs::write(&file, lines.join("\n")).unwrap();
+        let file = file.display().to_string();
+        let output = self.run(&["lab", "probe", "--flows", &file, "-o", "json", "--timeout", timeout]);
+        let said = String::from_utf8(output.stdout).unwrap();
+        let results: Vec<String> = said
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["result"].as_str().unwrap().to_owned())
+            .collect();
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(results.len(), flows.len(), "one line for each flow\n{said}{complaint}");
+        results
+    }
+
+    /// The run folder of a node's agent.
+    pub(super) fn agent(&self, node: &str) -> PathBuf {
+        self.folder.join("labs").join(&self.name).join("agents").join(node)
+    }
+
+    /// What the agent of a node says of itself.
+    pub(super) fn status(&self, node: &str) -> Value {
+        serde_json::from_slice(&fs::read(self.agent(node).join("status.json")).unwrap()).unwrap()
+    }
+
+    /// Waits until the agent's account fulfils a condition.
+    pub(super) fn until(&self, node: &str, what: &str, fulfilled: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = self.status(node);
+            if fulfilled(&status) {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "{what} did not happen; the agent says {status:#}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// The generation in force on a node.
+    pub(super) fn generation(&self, node: &str) -> u64 {
+        self.status(node)["generation"].as_u64().unwrap()
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        let _already_gone = self.command(&["lab", "down", &self.name]).output();
+        let _already_gone = fs::remove_dir_all(&self.folder);
+    }
+}
