@@ -55,6 +55,9 @@ impl Enforcer {
             node: config.node.clone(),
             source: "manifests".to_owned(),
             manifests: config.manifests.clone(),
+            placements: config.placements.clone(),
+            sandboxes: config.sandboxes.clone(),
+            permissive: config.permissive,
             tenant_label: config.tenant_label.clone(),
             process: Process::own(),
             started_ms: now_ms(),
@@ -309,7 +312,7 @@ fn occupancy(image: &Image) -> Vec<MapUse> {
 }
 
 /// Reads the placement file. One that is not there yet says nothing.
-fn read_placements(path: &Path) -> Result<Placements, Problem> {
+pub(crate) fn read_placements(path: &Path) -> Result<Placements, Problem> {
     let problem = |message: String| Problem {
         severity: Severity::Error,
         code: "placements-unreadable",

@@ -23,6 +23,12 @@ pub struct Status {
     pub source: String,
     /// The folder that is watched, absolute; empty where the source is none.
     pub manifests: PathBuf,
+    /// File that says where pods are when their manifests do not, absolute; absent where there is none.
+    pub placements: Option<PathBuf>,
+    /// Folder of the pods' network namespaces, absolute.
+    pub sandboxes: PathBuf,
+    /// Whether interfaces without a known pod are left alone.
+    pub permissive: bool,
     /// Namespace label that names the tenant.
     pub tenant_label: String,
     /// The process that wrote this.

@@ -3,10 +3,18 @@
 
 pub mod args;
 mod completion;
+mod endpoint;
+mod identity;
+mod map;
+mod observe;
 mod offline;
 pub mod output;
+mod pinned;
 mod policy;
+mod status;
+mod uninstall;
 mod verdicts;
+mod verify;
 mod words;
 
 use crate::config::Config;
@@ -63,9 +71,15 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
             telemetry::start()?;
             return crate::run::run(config);
         }
+        Command::Status => status::run(&global, &screen),
+        Command::Observe(args) => observe::run(&args, &global, &screen),
+        Command::Uninstall(args) => uninstall::run(&args, &global, &screen),
+        Command::Identity(command) => identity::run(&command, &global, &screen),
+        Command::Endpoint(command) => endpoint::run(&command, &global, &screen),
+        Command::Map(command) => map::run(&command, &global, &screen),
         Command::Completion(args) => completion::run(args),
         Command::Policy(command) => policy::run(&command, &global, &screen),
-        _ => bail!("this command is still being built"),
+        Command::Verify => verify::run(&global, &screen),
     };
     Ok(exit?.into())
 }

@@ -48,21 +48,15 @@ pub fn line(record: &Record, detail: Detail, paint: impl Fn(&Flow) -> String) ->
 fn flow_line(flow: &Flow, detail: Detail, verdict: &str) -> String {
     let wide = detail == Detail::Wide;
     let mut line = format!(
-        "{}: {} -> {} {} {verdict} {} ({}",
+        "{}: {} -> {} {} {verdict} {} ({})",
         compact(&flow.time),
         end(&flow.source, wide),
         end(&flow.destination, wide),
         what(flow, wide),
         flow.direction,
-        flow.reason,
+        why(flow, wide),
     );
     // Writing to a String cannot fail.
-    if let Some(by) = &flow.by {
-        let _ = write!(line, ": {by}");
-    } else if let Some(reason) = Reason::ALL.iter().find(|reason| wide && reason.name() == flow.reason) {
-        let _ = write!(line, ": {}", reason.help());
-    }
-    line.push(')');
     if wide {
         let _ = write!(
             line,
@@ -71,6 +65,19 @@ fn flow_line(flow: &Flow, detail: Detail, verdict: &str) -> String {
         );
     }
     line
+}
+
+/// The reason and what decided. Some texts begin with their reason: `tenancy: a and b are different tenants`.
+fn why(flow: &Flow, wide: bool) -> String {
+    let Flow { reason, by, .. } = flow;
+    match by {
+        Some(by) if by.strip_prefix(reason.as_str()).is_some_and(|rest| rest.starts_with(':')) => by.clone(),
+        Some(by) => format!("{reason}: {by}"),
+        None => match Reason::ALL.iter().find(|known| wide && known.name() == reason) {
+            Some(known) => format!("{reason}: {}", known.help()),
+            None => reason.clone(),
+        },
+    }
 }
 
 fn end(end: &End, wide: bool) -> String {
@@ -147,6 +154,16 @@ mod tests {
             text(&event, Detail::Compact),
             "Nov 21 01:02:03.004: fd00::9 -> tc-alpha/nginx icmpv6 type 128 DROPPED ingress (default-deny)"
         );
+    }
+
+    #[test]
+    fn a_reason_is_said_once() {
+        let flow = enrich(&tests::dropped(), &tests::Known, tests::BOOT);
+        let by = Some("tenancy: a and b are different tenants".to_owned());
+        let flow = Flow { reason: "tenancy".into(), by: by.clone(), ..flow };
+        assert_eq!(why(&flow, false), by.unwrap());
+        let flow = Flow { reason: "spoofed-source".into(), by: None, ..flow };
+        assert_eq!(why(&flow, true), "spoofed-source: The packet claims an address that is not the pod's.");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! whom.
 
 pub mod client;
+pub mod direct;
 pub mod enrich;
 pub mod fanout;
 pub mod filter;

@@ -64,7 +64,15 @@ impl AsFd for Reader {
 /// somebody sets the wall clock, so it is asked for again and again.
 #[must_use]
 pub fn boot() -> u64 {
-    let nanos =
-        |time: Timespec| u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + time.tv_nsec as u64;
-    nanos(clock_gettime(ClockId::Realtime)).saturating_sub(nanos(clock_gettime(ClockId::Monotonic)))
+    nanoseconds(clock_gettime(ClockId::Realtime)).saturating_sub(monotonic())
+}
+
+/// The clock of the events, nanoseconds.
+#[must_use]
+pub fn monotonic() -> u64 {
+    nanoseconds(clock_gettime(ClockId::Monotonic))
+}
+
+fn nanoseconds(time: Timespec) -> u64 {
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }

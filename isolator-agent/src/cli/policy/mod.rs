@@ -9,6 +9,8 @@ mod list;
 mod matrix;
 mod phrase;
 
+pub(super) use lint::line as problem_line;
+
 use super::args::{Global, PolicyCommand};
 use super::output::Screen;
 use super::{Exit, verdicts};

@@ -1,0 +1,264 @@
+//! `isolator status`: what the daemon says of itself, checked against the machine. Not here: every difference
+//! between kernel and wish (`verify`).
+
+use super::Exit;
+use super::args::{Format, Global};
+use super::output::{Cell, Screen, Tone, grid};
+use super::policy::problem_line;
+use crate::datapath::attach::attachments;
+use crate::datapath::read::ReadOnly;
+use crate::flows::time::span;
+use crate::status::{MapUse, Status};
+use anyhow::{Context, Result};
+use isolator_common::policy::Direction;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A map as full as this is a problem.
+const FULL_PERCENT: u64 = 90;
+
+/// Health, as JSON.
+#[derive(Debug, Serialize)]
+struct View {
+    healthy: bool,
+    /// What was looked at.
+    checks: Vec<Check>,
+    /// Occupancy of the pinned maps, as the kernel has it.
+    maps: Vec<MapUse>,
+    /// What the daemon said last; absent when none has run.
+    daemon: Option<Status>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    /// `daemon`, `synced`, `maps`, `generation`, `attached`, `room` or `problems`.
+    name: &'static str,
+    ok: bool,
+    detail: String,
+}
+
+/// What the kernel has.
+struct Kernel {
+    generation: u32,
+    endpoints: BTreeSet<u32>,
+    maps: Vec<MapUse>,
+}
+
+/// Prints the status. [`Exit::Bad`] when something is wrong.
+pub(super) fn run(global: &Global, screen: &Screen) -> Result<Exit> {
+    let status = Status::read(&global.run_dir)
+        .with_context(|| format!("cannot read the daemon's status in {}", global.run_dir.display()))?;
+    let kernel = kernel(global);
+    let mut checks = Vec::new();
+    let mut check = |name, ok, detail: String| checks.push(Check { name, ok, detail });
+
+    match &status {
+        None => check("daemon", false, format!("none has run with {}", global.run_dir.display())),
+        Some(status) => {
+            let Status { process, started_ms, synced, problems, .. } = status;
+            let (alive, pid) = (process.is_alive(), process.pid);
+            check(
+                "daemon",
+                alive,
+                match alive {
+                    true => format!("running, pid {pid}, for {}", since(*started_ms)),
+                    false => format!("not running (was pid {pid}); what it enforced stays enforced"),
+                },
+            );
+            let not_yet = "not everything was read and programmed yet";
+            check(
+                "synced",
+                *synced,
+                if *synced { "everything was read and programmed" } else { not_yet }.to_owned(),
+            );
+            let errors = problems.iter().filter(|problem| problem.is_error()).count();
+            check("problems", errors == 0, format!("{errors} errors, {} warnings", problems.len() - errors));
+        }
+    }
+    match &kernel {
+        Err(error) => check("maps", false, format!("{error:#}")),
+        Ok(Kernel { generation, endpoints, maps }) => {
+            check(
+                "maps",
+                *generation > 0,
+                format!("pinned in {}, generation {generation} in force", global.pin_dir.display()),
+            );
+            if let Some(status) = &status {
+                let same = status.generation == *generation;
+                let said = status.generation;
+                check(
+                    "generation",
+                    same,
+                    match same {
+                        true => format!("kernel and daemon agree on {generation}"),
+                        false => format!("the kernel has {generation}, the daemon wanted {said}"),
+                    },
+                );
+            }
+            let (ok, detail) = attached(global, endpoints);
+            check("attached", ok, detail);
+            let full: Vec<_> =
+                maps.iter().filter(|map| percent(map) >= FULL_PERCENT).map(|map| map.map.as_str()).collect();
+            check(
+                "room",
+                full.is_empty(),
+                match full.as_slice() {
+                    [] => "no map is nearly full".to_owned(),
+                    full => format!("nearly full: {}", full.join(", ")),
+                },
+            );
+        }
+    }
+    let healthy = checks.iter().all(|check| check.ok);
+    let maps = kernel.map(|kernel| kernel.maps).unwrap_or_default();
+    let view = View { healthy, checks, maps, daemon: status };
+    screen.one(&view, |screen| prose(&view, screen))?;
+    Ok(if healthy { Exit::Good } else { Exit::Bad })
+}
+
+fn kernel(global: &Global) -> Result<Kernel> {
+    let maps = ReadOnly::open(&global.pin_dir)?;
+    let image = maps.read_image()?;
+    // STATE has room for one. Those that the programs write make room for themselves.
+    let counted = maps
+        .summaries()?
+        .into_iter()
+        .filter(|map| map.capacity > 1 && map.about.contains("the agent writes"));
+    let uses = counted.filter_map(|map| {
+        Some(MapUse { map: map.name.to_owned(), entries: map.entries?, capacity: u64::from(map.capacity) })
+    });
+    Ok(Kernel {
+        generation: image.state.generation,
+        endpoints: image.endpoints.keys().copied().collect(),
+        maps: uses.collect(),
+    })
+}
+
+/// Whether both programs run on every interface that has an entry.
+fn attached(global: &Global, endpoints: &BTreeSet<u32>) -> (bool, String) {
+    let there = match attachments(&global.pin_dir) {
+        Ok(there) => there,
+        Err(error) => return (false, error.to_string()),
+    };
+    let has = |ifindex: u32, direction| {
+        there.iter().any(|one| one.ifindex == ifindex && one.direction == direction)
+    };
+    let whole =
+        endpoints.iter().filter(|ifindex| Direction::BOTH.into_iter().all(|way| has(**ifindex, way))).count();
+    let modes: BTreeSet<_> = there.iter().map(|one| one.mode.to_string()).collect();
+    let how = if modes.is_empty() {
+        String::new()
+    } else {
+        format!(" by {}", modes.into_iter().collect::<Vec<_>>().join(" and "))
+    };
+    (whole == endpoints.len(), format!("{whole} of {} interfaces{how}", endpoints.len()))
+}
+
+fn percent(map: &MapUse) -> u64 {
+    map.entries * 100 / map.capacity.max(1)
+}
+
+fn since(ms: u64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    span(now.saturating_sub(ms / 1000))
+}
+
+fn milliseconds(us: u64) -> String {
+    format!("{:.1} ms", us as f64 / 1000.0)
+}
+
+fn prose(view: &View, screen: &Screen) -> String {
+    let View { healthy, checks, maps, daemon } = view;
+    let verdict =
+        if *healthy { screen.paint(Tone::Good, "healthy") } else { screen.paint(Tone::Bad, "NOT healthy") };
+    let mut text = match daemon {
+        Some(Status { version, node, .. }) => format!("isolator {version} on node {node}: {verdict}\n\n"),
+        None => format!("isolator: {verdict}\n\n"),
+    };
+    // Writing to a String cannot fail.
+    for Check { name, ok, detail } in checks {
+        let mark = if *ok { screen.paint(Tone::Good, "ok  ") } else { screen.paint(Tone::Bad, "FAIL") };
+        let _ = writeln!(text, "{mark}  {name:<10}  {detail}");
+    }
+    if let Some(status) = daemon {
+        text.push('\n');
+        account(&mut text, status);
+        for problem in &status.problems {
+            text.push_str(&problem_line(problem, screen));
+        }
+    }
+    let wide = screen.format == Format::Wide;
+    let shown: Vec<_> = maps.iter().filter(|map| wide || percent(map) > 0).collect();
+    if !shown.is_empty() {
+        text.push('\n');
+        let head = ["MAP", "ENTRIES", "CAPACITY", "USED"].map(str::to_owned).to_vec();
+        let body = shown.iter().map(|map| {
+            let MapUse { map: name, entries, capacity } = map;
+            vec![
+                Cell::of(name),
+                Cell::of(entries),
+                Cell::of(capacity),
+                Cell::of(format!("{}%", percent(map))),
+            ]
+        });
+        text.push_str(&grid(head, body.collect(), screen.color, screen.width));
+    }
+    text
+}
+
+/// What the daemon said, line by line.
+fn account(text: &mut String, status: &Status) {
+    let counts = &status.counts;
+    let lines = [
+        (
+            "source",
+            format!(
+                "{} in {}: {} namespaces, {} nodes, {} pods, {} policies",
+                status.source,
+                status.manifests.display(),
+                counts.namespaces,
+                counts.nodes,
+                counts.pods,
+                counts.policies
+            ),
+        ),
+        (
+            "enforcing",
+            format!(
+                "{} endpoints, {} interfaces without a known pod, generation {}",
+                counts.endpoints, counts.unknown_interfaces, status.generation
+            ),
+        ),
+        (
+            "changed",
+            if status.last_change_ms == 0 {
+                "never since the start".to_owned()
+            } else {
+                format!(
+                    "{} ago: compiled in {}, {} map writes in {}",
+                    since(status.last_change_ms),
+                    milliseconds(status.compile_us),
+                    status.writes,
+                    milliseconds(status.apply_us)
+                )
+            },
+        ),
+        (
+            "kernel",
+            format!("{}, attaching by {}; {}", status.kernel, status.attach_mode, status.features.join(", ")),
+        ),
+        (
+            "lost",
+            format!(
+                "{} events over a tenant's rate, {} in a full ring",
+                status.lost.over_rate, status.lost.ring_full
+            ),
+        ),
+    ];
+    for (name, value) in lines {
+        let _ = writeln!(text, "      {name:<10}  {value}");
+    }
+}
