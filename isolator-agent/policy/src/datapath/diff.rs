@@ -19,7 +19,7 @@ use super::pairs::pairs;
 use isolator_common::addr::{Addr, Prefix};
 use isolator_common::endpoint::{Endpoint, Peer, Row};
 use isolator_common::policy::Word;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 /// The operations that turn `previous` into `next`. None if they are equal. `next` is what
 /// [`super::layout::layout`] made of `previous`.
@@ -109,7 +109,6 @@ impl Update {
     }
 
     fn addresses(&mut self, previous: &Image, next: &Image) {
-        let mapped: HashSet<u32> = previous.blocks.values().copied().collect();
         let blocks: Vec<(Addr, Option<u32>)> = pairs(&previous.blocks, &next.blocks)
             .filter(|(_, before, after)| before != after)
             .map(|(block, _, after)| (*block, after.copied()))
@@ -121,9 +120,7 @@ impl Update {
             pairs(&previous.block_peers, &next.block_peers).filter(|(_, b, a)| b != a)
         {
             let [before, after] = [before, after].map(|peer| peer.copied().unwrap_or_default());
-            // What an unused block happens to hold is not in force.
-            let seen = if mapped.contains(&(index >> 8)) { before } else { Peer::default() };
-            let middle = self.both(&seen, &after);
+            let middle = self.both(&before, &after);
             self.write([Some(before), Some(middle), Some(after)], |peer| {
                 Op::BlockPeer(*index, peer.unwrap_or_default())
             });
