@@ -246,7 +246,10 @@ pub(crate) fn ring(map: MapData) -> Result<RingBuf<MapData>, MapError> {
 fn memory(map: &MapData) -> Option<u64> {
     let path = format!("/proc/self/fdinfo/{}", map.fd().as_fd().as_raw_fd());
     let text = std::fs::read_to_string(path).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok())
+    // Before 6.4 the kernel says 0 for ring buffers.
+    text.lines()
+        .find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok())
+        .filter(|bytes| *bytes != 0)
 }
 
 fn key4(key: &Key4) -> ConnectionKey {
