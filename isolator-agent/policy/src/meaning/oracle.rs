@@ -152,14 +152,10 @@ pub(super) fn selecting<'a>(
 
 /// Admin and Baseline: the first rule that matches decides. `None`: none did, or one passed on.
 fn first_match(seen: &Seen<'_>, policies: &[(&Policy, &Rules)], tier: Tier) -> Option<Side> {
-    for (policy, index, action) in matching(seen, policies, tier) {
-        match action {
-            Action::Pass => return None,
-            Action::Allow => return Some(by_rule(seen, true, policy, index)),
-            Action::Deny => return Some(by_rule(seen, false, policy, index)),
-        }
+    match matching(seen, policies, tier).next()? {
+        (_, _, Action::Pass) => None,
+        (policy, index, action) => Some(by_rule(seen, action == Action::Allow, policy, index)),
     }
-    None
 }
 
 /// Normal: deny beats allow, both beat default deny.

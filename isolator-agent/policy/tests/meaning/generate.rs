@@ -57,12 +57,15 @@ pub(crate) fn config(cases: u32) -> Config {
 
 /// All objects of a cluster.
 pub(crate) fn objects() -> impl Strategy<Value = Vec<Object>> {
+    // Tenancy decides before everything else, so half of the clusters have none.
+    let namespaces = (subsequence(&NAMESPACES, 2..=4), any::<bool>()).prop_flat_map(|(names, tenants)| {
+        names.into_iter().map(|name| a_namespace(name, tenants)).collect::<Vec<_>>()
+    });
     (
-        subsequence(&NAMESPACES, 2..=4)
-            .prop_flat_map(|names| names.into_iter().map(a_namespace).collect::<Vec<_>>()),
+        namespaces,
         subsequence(&NODES, 1..=3).prop_flat_map(|names| names.into_iter().map(a_node).collect::<Vec<_>>()),
         vec(a_pod(), 2..9),
-        vec(a_policy(), 0..8),
+        vec(a_policy(), 0..12),
     )
         .prop_map(|(namespaces, nodes, pods, policies)| {
             let mut objects: Vec<Object> = namespaces.into_iter().map(Object::Namespace).collect();
@@ -76,7 +79,10 @@ pub(crate) fn objects() -> impl Strategy<Value = Vec<Object>> {
 /// Protocols and ports to ask for. Protocols that have no ports, and one that is neither here nor there.
 pub(crate) fn protocols_and_ports() -> impl Strategy<Value = Vec<(u8, u16)>> {
     let with_port = (select(&PROTOCOLS), select(&PORTS));
-    vec(prop_oneof![8 => with_port, 1 => Just((47, 0))], 4)
+    vec(
+        prop_oneof![6 => with_port, 4 => select(vec![(6, 80), (6, 8080), (17, 53), (132, 81)]), 1 => Just((47, 0))],
+        6,
+    )
 }
 
 /// Every end that a flow could have: all pods, all nodes, addresses inside and outside.
@@ -109,13 +115,17 @@ pub(crate) fn flows(ends: &[End], asked: &[(u8, u16)]) -> impl Iterator<Item = F
     })
 }
 
-fn a_namespace(name: &'static str) -> impl Strategy<Value = Namespace> {
+fn a_namespace(name: &'static str, tenants: bool) -> impl Strategy<Value = Namespace> {
     let tenant = prop_oneof![2 => Just(None), 1 => Just(Some("")), 5 => select(&TENANTS).prop_map(Some)];
     (of(select(&VALUES)), tenant, btree_set(select(&TENANTS), 0..=2)).prop_map(
         move |(env, tenant, accepts)| {
             let mut made = namespace(name, "");
             made.labels.extend(env.map(|env| ("env".to_owned(), env.to_owned())));
-            made.labels.extend(tenant.map(|tenant| ("isolator.dev/tenant".to_owned(), tenant.to_owned())));
+            made.labels.extend(
+                tenant
+                    .filter(|_| tenants)
+                    .map(|tenant| ("isolator.dev/tenant".to_owned(), tenant.to_owned())),
+            );
             made.accept_tenants = accepts.into_iter().map(str::to_owned).collect();
             made
         },
@@ -146,11 +156,11 @@ fn a_pod() -> impl Strategy<Value = Pod> {
         0..4,
     );
     let v4 = prop_oneof![
-        30 => (1u8..14).prop_map(|last| Some(Addr::v4([10, 0, 0, last]))),
+        30 => (1u8..11).prop_map(|last| Some(Addr::v4([10, 0, 0, last]))),
         3 => Just(None),
         1 => Just(Some(Addr::v4([172, 16, 0, 1])))
     ];
-    let v6 = of((1u64..14).prop_map(|last| Addr::from_words(0xfd00 << 48, last)));
+    let v6 = of((1u64..11).prop_map(|last| Addr::from_words(0xfd00 << 48, last)));
     let kind = prop_oneof![10 => Just((false, false)), 1 => Just((true, false)), 1 => Just((false, true))];
     ((select(&NAMESPACES), 0..6u8, some_labels()), (weighted(0.95, select(&NODES)), v4, v6, kind, ports))
         .prop_map(|((namespace, name, labels), (node, v4, v6, (host_network, finished), ports))| Pod {
@@ -170,8 +180,8 @@ fn some_labels() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
 }
 
 fn a_policy() -> impl Strategy<Value = Policy> {
-    let tier = prop_oneof![1 => Just(Tier::Admin), 4 => Just(Tier::Normal), 1 => Just(Tier::Baseline)];
-    let subject = (namespaces(), prop_oneof![1 => Just(Selector::everything()), 2 => a_selector()]);
+    let tier = prop_oneof![2 => Just(Tier::Admin), 5 => Just(Tier::Normal), 2 => Just(Tier::Baseline)];
+    let subject = (namespaces(), prop_oneof![2 => Just(Selector::everything()), 1 => a_selector()]);
     (tier, 0..3u32, (select(&NAMESPACES), 0..4u8), subject).prop_flat_map(
         |(tier, priority, (namespace, name), (namespaces, pods))| {
             (weighted(0.7, some_rules(tier)), weighted(0.6, some_rules(tier))).prop_map(
@@ -205,7 +215,7 @@ fn a_rule(tier: Tier) -> impl Strategy<Value = Rule> {
         deny => Just(Action::Deny),
         pass => Just(Action::Pass)
     ];
-    let peers = prop_oneof![1 => Just(Peers::Any), 5 => vec(a_peer(), 0..3).prop_map(Peers::OneOf)];
+    let peers = prop_oneof![1 => Just(Peers::Any), 4 => vec(a_peer(), 0..3).prop_map(Peers::OneOf)];
     let ports = prop_oneof![2 => Just(Ports::Any), 3 => vec(a_port(), 0..3).prop_map(Ports::OneOf)];
     (action, peers, ports).prop_map(|(action, peers, ports)| Rule { action, peers, ports })
 }
@@ -220,13 +230,14 @@ fn a_peer() -> impl Strategy<Value = Peer> {
             inside,
         },
     );
-    prop_oneof![5 => pods, 4 => block, 1 => entity.prop_map(Peer::Entity)]
+    prop_oneof![5 => pods, 4 => block, 3 => entity.prop_map(Peer::Entity)]
 }
 
 fn namespaces() -> impl Strategy<Value = NamespaceMatch> {
     prop_oneof![
-        select(&NAMESPACES).prop_map(|name| NamespaceMatch::Named(name.to_owned())),
-        a_selector().prop_map(NamespaceMatch::Matching)
+        3 => select(&NAMESPACES).prop_map(|name| NamespaceMatch::Named(name.to_owned())),
+        1 => Just(NamespaceMatch::Matching(Selector::everything())),
+        2 => a_selector().prop_map(NamespaceMatch::Matching)
     ]
 }
 

@@ -216,6 +216,19 @@ fn peers() -> Vec<Case> {
             drop: &[("ops/web > ops/db tcp 80", DENY_DB)],
         },
         Case {
+            name: "the host is the pod's own node, others are remote nodes",
+            with: vec![
+                egress("ops/np", "app=db", any_port(&[Peer::Entity(Entity::Host)])),
+                egress("ops/np2", "app=web", any_port(&[Peer::Entity(Entity::RemoteNode)])),
+            ],
+            pass: &["ops/db > node:n2 tcp 80", "ops/web > ops/proxy tcp 80"],
+            drop: &[
+                ("ops/db > node:n1 tcp 80", DENY_OUT),
+                ("ops/db > ops/web tcp 80", DENY_OUT),
+                ("ops/web > node:n1 tcp 80", "default deny of egress by NetworkPolicy ops/np2"),
+            ],
+        },
+        Case {
             name: "entities are classes: the world is outside, the cluster inside",
             with: vec![
                 ingress("ops/np", "app=db", any_port(&[Peer::Entity(Entity::World)])),
@@ -340,6 +353,26 @@ fn tenants() -> Vec<Case> {
                 ("shop/twin > ops/db tcp 80", DENY_DB),
                 ("lab/web > shop/web tcp 80", "two running pods claim this address"),
                 ("shop/web > lab/web tcp 80", "two running pods claim this address"),
+            ],
+        },
+        Case {
+            name: "port names of those who claim one address deny, but do not allow",
+            with: vec![
+                Object::Pod(pod("shop/twin", "n2", &["10.0.0.3"], "app=web")),
+                egress("ops/np", "app=web", ports(&[named(TCP, "http")])),
+                egress(
+                    "ops/np2",
+                    "app=db",
+                    vec![
+                        allow(Peers::Any, Ports::Any),
+                        deny(Peers::Any, Ports::OneOf(vec![named(TCP, "http")])),
+                    ],
+                ),
+            ],
+            pass: &["ops/web > ops/db tcp 80", "ops/db > lab/web tcp 81"],
+            drop: &[
+                ("ops/web > lab/web tcp 80", DENY_OUT),
+                ("ops/db > lab/web tcp 80", "NetworkPolicy ops/np2 egress[1]"),
             ],
         },
     ]

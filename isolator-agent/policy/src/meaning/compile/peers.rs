@@ -61,7 +61,7 @@ impl<'a> PodMatcher<'a> {
             match namespaces {
                 NamespaceMatch::Named(name) => named.entry(name).or_default().push((number, pods)),
                 NamespaceMatch::Matching(selector) => {
-                    matching.entry(selector).or_default().push((number, pods))
+                    matching.entry(selector).or_default().push((number, pods));
                 }
             }
         }
