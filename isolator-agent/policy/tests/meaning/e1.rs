@@ -17,7 +17,7 @@ use proptest::test_runner::{TestCaseResult, TestRunner};
 use std::collections::{BTreeMap, BTreeSet};
 
 proptest! {
-    #![proptest_config(generate::config(1024))]
+    #![proptest_config(generate::config(2048))]
 
     #[test]
     fn the_compiled_form_says_what_the_texts_say(

@@ -184,7 +184,7 @@ fn a_policy() -> impl Strategy<Value = Policy> {
     let subject = (namespaces(), prop_oneof![2 => Just(Selector::everything()), 1 => a_selector()]);
     (tier, 0..3u32, (select(&NAMESPACES), 0..4u8), subject).prop_flat_map(
         |(tier, priority, (namespace, name), (namespaces, pods))| {
-            (weighted(0.7, some_rules(tier)), weighted(0.6, some_rules(tier))).prop_map(
+            (weighted(0.7, some_rules(tier)), weighted(0.7, some_rules(tier))).prop_map(
                 move |(ingress, egress)| Policy {
                     key: PolicyKey {
                         kind: PolicyKind::NetworkPolicy,
@@ -258,7 +258,7 @@ fn a_port() -> impl Strategy<Value = PortMatch> {
     let range = (select(&PROTOCOLS), select(&PORTS), select(&PORTS)).prop_map(|(protocol, one, other)| {
         PortMatch::Range { protocol, first: one.min(other), last: one.max(other) }
     });
-    let named = (select(vec![6u8, 17, 132]), select(vec!["http", "dns", "sig", "nobody"]))
+    let named = (select(vec![6u8, 6, 17, 132]), select(vec!["http", "http", "dns", "sig", "nobody"]))
         .prop_map(|(protocol, name)| PortMatch::Named { protocol, name: name.to_owned() });
-    prop_oneof![3 => range, 2 => named]
+    prop_oneof![1 => range, 1 => named]
 }

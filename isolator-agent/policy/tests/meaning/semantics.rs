@@ -299,6 +299,18 @@ fn port_cases() -> Vec<Case> {
                 ("ops/web > lab/web tcp 80", "default deny of ingress by NetworkPolicy lab/np"),
             ],
         },
+        Case {
+            name: "one name may stand for several numbers, and not for the same ones in every pod",
+            with: vec![
+                Object::Pod(Pod {
+                    ports: vec![port("http", TCP, 80), port("http", TCP, 8080)],
+                    ..pod("lab/web", "n2", &["10.0.0.3"], "app=web")
+                }),
+                egress("ops/np", "app=db", ports(&[named(TCP, "http")])),
+            ],
+            pass: &["ops/db > lab/web tcp 80", "ops/db > lab/web tcp 8080", "ops/db > ops/web tcp 80"],
+            drop: &[("ops/db > ops/web tcp 8080", DENY_OUT)],
+        },
     ]
 }
 
