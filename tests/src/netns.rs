@@ -22,10 +22,8 @@ pub fn isolated<R: Send>(test: impl FnOnce(&Path) -> R + Send) -> Option<R> {
     }
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            let dir = enter();
-            let result = test(&dir);
-            leave(&dir);
-            result
+            let mounted = Mounted(enter());
+            test(&mounted.0)
         });
         match thread.join() {
             Ok(result) => Some(result),
@@ -53,8 +51,13 @@ fn enter() -> PathBuf {
     dir
 }
 
-fn leave(dir: &Path) {
-    // The mount is only in this thread's namespace, which goes with it; the empty directory is everybody's.
-    rustix::mount::unmount(dir, rustix::mount::UnmountFlags::DETACH).expect("unmount");
-    std::fs::remove_dir(dir).expect("remove the directory");
+/// The BPF file system; goes with its directory, also when a test fails.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // The mount is only in this thread's namespace, which goes with it; the empty directory is everybody's.
+        let _goes_with_the_thread = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
+        let _best_effort = std::fs::remove_dir(&self.0);
+    }
 }
