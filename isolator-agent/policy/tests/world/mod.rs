@@ -109,7 +109,10 @@ pub(crate) fn knobs() -> impl Strategy<Value = Knobs> {
         })),
     ];
     (
-        prop::collection::vec(prop::option::weighted(0.6, group()), pool().len()),
+        // Few, some or most: blocks become dense and stop being so.
+        prop::sample::select(vec![0.1, 0.5, 0.95]).prop_flat_map(move |share| {
+            prop::collection::vec(prop::option::weighted(share, group()), pool().len())
+        }),
         prop::collection::vec(prop::option::weighted(0.6, group()), prefix_pool().len()),
         prop::collection::vec(prop::collection::vec(cell, 2 * GROUPS as usize), 3),
         prop::collection::vec(prop::option::weighted(0.9, (0..3u8, 0..18u8, 18..28u8)), PODS),
@@ -137,10 +140,14 @@ pub(crate) fn mixed(a: &Knobs, b: &Knobs, mask: &[u8]) -> Knobs {
             .map(|(a, b)| if whole && bits.next().unwrap_or(false) { b.clone() } else { a.clone() })
             .collect()
     }
-    let mut parts = bits.by_ref().take(6).collect::<Vec<_>>().into_iter();
+    let mut parts = bits.by_ref().take(7).collect::<Vec<_>>().into_iter();
     let mut part = || parts.next().unwrap_or(false);
     Knobs {
-        addresses: each(&a.addresses, &b.addresses, &mut bits, part()),
+        addresses: if part() {
+            b.addresses.clone()
+        } else {
+            each(&a.addresses, &b.addresses, &mut bits, part())
+        },
         prefixes: each(&a.prefixes, &b.prefixes, &mut bits, part()),
         programs: each(&a.programs, &b.programs, &mut bits, part()),
         pods: each(&a.pods, &b.pods, &mut bits, part()),
