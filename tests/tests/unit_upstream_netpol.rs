@@ -1,94 +1,20 @@
-//! 150 random clusters with 30,000 flows, judged by upstream's own code: manifests go in, and both the direct
-//! reading and the maps in memory must say what upstream said, for each side of each flow. Not here: the loaded
-//! programs, which are compared with the maps in memory elsewhere.
+//! Upstream's verdicts on 30,000 flows: manifests go in, and both the direct reading and the maps in memory must
+//! say what upstream said, for each side of each flow. Not here: the loaded programs (`upstream_netpol`).
 
-use flate2::read::GzDecoder;
-use isolator_agent::source::load_text;
-use isolator_common::addr::Addr;
+mod upstream;
+
 use isolator_common::policy::Direction;
-use isolator_policy::cluster::change::Change;
-use isolator_policy::cluster::index::{Index, Options};
 use isolator_policy::cluster::snapshot::Snapshot;
 use isolator_policy::datapath::frame::Frame;
 use isolator_policy::datapath::image::Image;
 use isolator_policy::datapath::layout::{Attachment, Capacities, Params, layout};
 use isolator_policy::datapath::memory::{Memory, judge_frame};
 use isolator_policy::meaning::compile::compile;
-use isolator_policy::meaning::flow::{End, FlowSpec, Found, find, judging_node};
+use isolator_policy::meaning::flow::{Found, find, judging_node};
 use isolator_policy::meaning::oracle::judge;
-use isolator_policy::model::{PodKey, Severity};
-use serde::Deserialize;
+use isolator_policy::model::PodKey;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-use std::sync::Arc;
-
-const DATA: &[u8] = include_bytes!("../data/clusters-netpol.json.gz");
-
-/// A cluster and what upstream says of flows in it.
-#[derive(Deserialize)]
-struct Case {
-    seed: u64,
-    manifests: Vec<serde_json::Value>,
-    flows: Vec<Judged>,
-}
-
-/// From, to, protocol, port, and whether the receiver's and the sender's side allow it.
-#[derive(Deserialize)]
-struct Judged(String, String, String, u16, u8, u8);
-
-impl Case {
-    /// The cluster, by way of the manifests' text. None of the manifests may be refused.
-    fn snapshot(&self) -> Arc<Snapshot> {
-        let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": self.manifests});
-        let loaded = load_text(&format!("{}.json", self.seed), list.to_string().as_bytes());
-        let errors = loaded.problems.iter().filter(|problem| problem.severity == Severity::Error);
-        let errors: Vec<String> = errors.map(ToString::to_string).collect();
-        assert!(errors.is_empty(), "cluster {}:\n{}", self.seed, errors.join("\n"));
-        let mut index = Index::new(Options::default());
-        index.apply(Change::Reset(loaded.objects));
-        index.snapshot()
-    }
-}
-
-impl Judged {
-    fn flow(&self) -> FlowSpec {
-        let protocol = match self.2.as_str() {
-            "TCP" => 6,
-            "UDP" => 17,
-            "SCTP" => 132,
-            other => panic!("protocol {other}"),
-        };
-        FlowSpec { from: end(&self.0), to: end(&self.1), protocol, port: self.3 }
-    }
-
-    /// Egress, ingress.
-    fn wanted(&self) -> (bool, bool) {
-        (self.5 == 1, self.4 == 1)
-    }
-
-    /// The line that a person reads when an engine says something else.
-    fn differs(&self, case: &Case, said: (bool, bool)) -> String {
-        let Judged(from, to, protocol, port, ..) = self;
-        let wanted = self.wanted();
-        format!(
-            "cluster {}: {from} -> {to} {protocol}/{port}: (egress, ingress) {said:?}, wanted {wanted:?}",
-            case.seed
-        )
-    }
-}
-
-fn end(text: &str) -> End {
-    match text.strip_prefix("ip:") {
-        Some(ip) => match ip.parse().unwrap() {
-            IpAddr::V4(v4) => End::Address(Addr::v4(v4.octets())),
-            IpAddr::V6(v6) => End::Address(Addr(v6.octets())),
-        },
-        None => {
-            let (namespace, name) = text.split_once('/').unwrap();
-            End::Pod(PodKey { namespace: namespace.to_owned(), name: name.to_owned() })
-        }
-    }
-}
+use upstream::{compare, is_loopback};
 
 /// Every node's maps, and each pod's node and interface there.
 struct Nodes {
@@ -124,46 +50,26 @@ impl Nodes {
     }
 }
 
-/// Runs an engine over every flow and asserts that it agrees with upstream.
-fn compare<E>(engine: impl Fn(&Snapshot) -> E, says: impl Fn(&E, &Snapshot, &FlowSpec) -> (bool, bool)) {
-    let cases: Vec<Case> = serde_json::from_reader(GzDecoder::new(DATA)).unwrap();
-    let (mut flows, mut wrong) = (0, Vec::new());
-    for case in &cases {
-        let snapshot = case.snapshot();
-        let engine = engine(&snapshot);
-        for judged in &case.flows {
-            let said = says(&engine, &snapshot, &judged.flow());
-            if said != judged.wanted() {
-                wrong.push(judged.differs(case, said));
-            }
-            flows += 1;
-        }
-    }
-    assert_eq!((cases.len(), flows), (150, 30_000));
-    let shown = wrong.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
-    assert!(wrong.is_empty(), "{} flows are judged wrongly:\n{shown}", wrong.len());
-}
-
 #[test]
 fn the_direct_reading_says_what_upstream_says() {
-    compare(
-        |_| (),
-        |(), snapshot, flow| {
-            let verdict = judge(snapshot, flow).unwrap();
-            (verdict.egress.allowed, verdict.ingress.allowed)
-        },
-    );
+    compare(|snapshot, flows| {
+        let verdicts = flows.iter().map(|flow| judge(snapshot, flow).unwrap());
+        verdicts.map(|verdict| (verdict.egress.allowed, verdict.ingress.allowed)).collect()
+    });
 }
 
 #[test]
 fn the_compiled_maps_say_what_upstream_says() {
-    compare(Nodes::new, |nodes, snapshot, flow| {
-        let (from, to) = find(snapshot, flow).unwrap();
-        // What a pod says to itself does not leave it, so no program sees it.
-        if from.pod.is_some() && from.pod.map(|pod| &pod.key) == to.pod.map(|pod| &pod.key) {
-            return (true, true);
-        }
-        let frame = Frame::flow(from.addr, to.addr, flow.protocol, flow.port).bytes();
-        (nodes.passes(&from, &frame, Direction::Egress), nodes.passes(&to, &frame, Direction::Ingress))
+    compare(|snapshot, flows| {
+        let nodes = Nodes::new(snapshot);
+        let said = flows.iter().map(|flow| {
+            let (from, to) = find(snapshot, flow).unwrap();
+            if is_loopback(&from, &to) {
+                return (true, true);
+            }
+            let frame = Frame::flow(from.addr, to.addr, flow.protocol, flow.port).bytes();
+            (nodes.passes(&from, &frame, Direction::Egress), nodes.passes(&to, &frame, Direction::Ingress))
+        });
+        said.collect()
     });
 }
