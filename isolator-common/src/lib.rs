@@ -19,6 +19,7 @@ pub mod addr;
 pub mod conntrack;
 pub mod endpoint;
 pub mod event;
+pub mod floor;
 pub mod judge;
 pub mod packet;
 pub mod policy;

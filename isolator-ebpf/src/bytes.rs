@@ -1,5 +1,5 @@
 //! Packet bytes by direct access: one bounds check and a read, where `bpf_skb_load_bytes` would be a
-//! helper call of 7 ns each (`docs/adr/0003-packet-access.md`). Not here: what the bytes mean.
+//! helper call of 7 ns each (`docs/adr/0004-calls-are-dear.md`). Not here: what the bytes mean.
 #![expect(unsafe_code, reason = "packet pointers are raw; the verifier checks each access")]
 
 use core::arch::asm;

@@ -12,16 +12,20 @@
 #![expect(unreachable_pub, reason = "the loader finds programs by their public symbol")]
 #![expect(dead_code, reason = "the maps are those of `main`, of which a floor program needs a few")]
 
+mod apart;
 mod bytes;
 mod maps;
 
 use crate::bytes::Linear;
 use crate::maps::{BLOCK_PEERS, BLOCKS4, BLOCKS6, CELLS, ESTABLISHED4, ESTABLISHED6, HALF_OPEN4, HALF_OPEN6};
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
-use aya_ebpf::macros::classifier;
+use aya_ebpf::macros::{classifier, map};
+use aya_ebpf::maps::{Array, ProgramArray};
 use aya_ebpf::programs::TcContext;
+use core::ptr::read_volatile;
 use isolator_common::addr::Addr;
 use isolator_common::conntrack::{Connection, Key4, Key6};
+use isolator_common::floor::Turn;
 use isolator_common::packet::Bytes;
 
 #[unsafe(link_section = "license")]
@@ -32,6 +36,30 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
+}
+
+/// First cell of the row that [`cell`] reads. Set when loading, as the next two.
+#[unsafe(no_mangle)]
+static BASE: u32 = 0;
+/// Generation, of which the lowest bit counts.
+#[unsafe(no_mangle)]
+static GENERATION: u32 = 0;
+/// `Endpoint::id` in connection keys.
+#[unsafe(no_mangle)]
+static ENDPOINT: u32 = 0;
+
+/// What [`turn`] does to the packet.
+#[map]
+static TURN: Array<Turn> = Array::with_max_entries(1, 0);
+/// The program that [`turn`] goes on with.
+#[map]
+static NEXT: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// The value that the loader set.
+#[inline(always)]
+fn setting(value: &u32) -> u32 {
+    // SAFETY: a reference to a static is valid. Volatile, or the compiler would use the value it sees here.
+    unsafe { read_volatile(value) }
 }
 
 /// A TCP packet as its receiver sees it.
@@ -74,8 +102,11 @@ pub fn dense(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn lru(ctx: TcContext) -> i32 {
     let Some(packet) = read(&ctx) else { return TC_ACT_SHOT };
-    let found =
-        if packet.v4 { ESTABLISHED4.get_ptr(&key4(&packet)) } else { ESTABLISHED6.get_ptr(&key6(&packet)) };
+    let found = if packet.v4 {
+        ESTABLISHED4.get_ptr_mut(&key4(&packet)).map(apart::v4)
+    } else {
+        ESTABLISHED6.get_ptr_mut(&key6(&packet)).map(apart::v6)
+    };
     match found {
         // SAFETY: entries stay readable until the program ends.
         Some(entry) if unsafe { (*entry).generation } != 0 => TC_ACT_UNSPEC,
@@ -93,12 +124,37 @@ pub fn insert(ctx: TcContext) -> i32 {
     let fresh = Connection { generation: 1, ..Connection::default() };
     let inserted = if packet.v4 {
         let key = key4(&packet);
-        ESTABLISHED4.get_ptr(&key).is_none() && HALF_OPEN4.insert(&key, &fresh, 0).is_ok()
+        ESTABLISHED4.get_ptr_mut(&key).map(apart::v4).is_none()
+            && apart::done4(HALF_OPEN4.insert(&key, &fresh, 0).is_ok())
     } else {
         let key = key6(&packet);
-        ESTABLISHED6.get_ptr(&key).is_none() && HALF_OPEN6.insert(&key, &fresh, 0).is_ok()
+        ESTABLISHED6.get_ptr_mut(&key).map(apart::v6).is_none()
+            && apart::done6(HALF_OPEN6.insert(&key, &fresh, 0).is_ok())
     };
     if inserted { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
+}
+
+/// Lets peers take turns: writes the next address (and port) into the packet, then goes on with the program
+/// under test. The kernel runs one packet many times, so the next run starts from this one's bytes.
+#[classifier]
+pub fn turn(ctx: TcContext) -> i32 {
+    let Some(turn) = TURN.get_ptr_mut(0) else { return TC_ACT_SHOT };
+    // SAFETY: nobody else writes it during a test run.
+    let turn = unsafe { &mut *turn };
+    let at = turn.next();
+    let (start, end) = (ctx.data(), ctx.data_end());
+    let address = start + (turn.address_at & 127) as usize;
+    let port = start + (turn.port_at & 127) as usize;
+    if address + 4 <= end && port + 2 <= end {
+        // SAFETY: both lie within the packet: checked above, and again by the verifier.
+        unsafe {
+            *(address as *mut [u8; 4]) = at.0.to_be_bytes();
+            *(port as *mut [u8; 2]) = at.1.to_be_bytes();
+        }
+        // SAFETY: the context is the one this program was called with.
+        let _only_if_there_is_none = unsafe { NEXT.tail_call(&ctx, 0) };
+    }
+    TC_ACT_SHOT
 }
 
 #[inline(always)]
@@ -115,7 +171,7 @@ fn read(ctx: &TcContext) -> Option<Packet> {
             Some(Packet {
                 v4: true,
                 remote,
-                ports: u32::from_be_bytes([head[20], head[21], head[22], head[23]]),
+                ports: u32::from_be_bytes([head[22], head[23], head[20], head[21]]),
             })
         }
         0x86dd => {
@@ -125,34 +181,39 @@ fn read(ctx: &TcContext) -> Option<Packet> {
             }
             let mut remote = [0; 16];
             remote.copy_from_slice(&head[8..24]);
-            let ports = u32::from_be_bytes([head[40], head[41], head[42], head[43]]);
+            let ports = u32::from_be_bytes([head[42], head[43], head[40], head[41]]);
             Some(Packet { v4: false, remote: Addr(remote), ports })
         }
         _ => None,
     }
 }
 
-/// The cell of the peer's group in generation 0, in a row that starts at 0.
+/// The cell of the peer's group.
 #[inline(always)]
 fn cell(packet: &Packet) -> Option<u32> {
+    let block = if packet.v4 {
+        BLOCKS4.get_ptr_mut(&(packet.remote.low32() >> 8)).map(apart::v4)
+    } else {
+        BLOCKS6.get_ptr_mut(&packet.remote.block()).map(apart::v6)
+    };
     // SAFETY: the values are single words.
-    let block = unsafe {
-        if packet.v4 {
-            BLOCKS4.get(&(packet.remote.low32() >> 8))
-        } else {
-            BLOCKS6.get(&packet.remote.block())
-        }
-    }?;
+    let block = unsafe { *block? };
     let peer = BLOCK_PEERS.get((block << 8) | packet.remote.in_block())?;
-    CELLS.get(peer.groups[0]).copied()
+    CELLS.get(setting(&BASE) + peer.group(setting(&GENERATION))).copied()
 }
 
 #[inline(always)]
 fn key4(packet: &Packet) -> Key4 {
-    Key4 { endpoint: 1, remote: packet.remote.low32(), ports: packet.ports, protocol: 6 }
+    Key4 { endpoint: setting(&ENDPOINT), remote: packet.remote.low32(), ports: packet.ports, protocol: 6 }
 }
 
 #[inline(always)]
 fn key6(packet: &Packet) -> Key6 {
-    Key6 { remote: packet.remote, endpoint: 1, ports: packet.ports, protocol: 6, reserved: 0 }
+    Key6 {
+        remote: packet.remote,
+        endpoint: setting(&ENDPOINT),
+        ports: packet.ports,
+        protocol: 6,
+        reserved: 0,
+    }
 }

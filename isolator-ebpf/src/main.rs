@@ -6,6 +6,7 @@
 #![feature(asm_experimental_arch)] // one empty statement in `bytes`; build-std needs the bootstrap flag anyway
 #![expect(unsafe_code, reason = "the licence lies in a section and under a name that the loader looks for")]
 
+mod apart;
 mod bytes;
 mod events;
 mod maps;

@@ -1,6 +1,7 @@
 //! The BPF maps as `judge` sees them. One line per question; no decisions.
 #![expect(unsafe_code, reason = "values of hash maps are shared with the agent and reached by raw pointers")]
 
+use crate::apart;
 use crate::events;
 use crate::maps::{
     BLOCK_PEERS, BLOCKS4, BLOCKS6, CELLS, ENDPOINTS, ENDPOINTS_WIDE, ESTABLISHED4, ESTABLISHED6, FRAGMENTS,
@@ -22,10 +23,10 @@ pub(crate) struct Maps;
 #[inline(always)]
 fn entry(table: Table, key: &ConnectionKey) -> Option<*mut Connection> {
     match (table, key.remote.is_v4()) {
-        (Table::Established, true) => ESTABLISHED4.get_ptr_mut(&key.key4()),
-        (Table::Established, false) => ESTABLISHED6.get_ptr_mut(&key.key6()),
-        (Table::HalfOpen, true) => HALF_OPEN4.get_ptr_mut(&key.key4()),
-        (Table::HalfOpen, false) => HALF_OPEN6.get_ptr_mut(&key.key6()),
+        (Table::Established, true) => ESTABLISHED4.get_ptr_mut(&key.key4()).map(apart::v4),
+        (Table::Established, false) => ESTABLISHED6.get_ptr_mut(&key.key6()).map(apart::v6),
+        (Table::HalfOpen, true) => HALF_OPEN4.get_ptr_mut(&key.key4()).map(apart::v4),
+        (Table::HalfOpen, false) => HALF_OPEN6.get_ptr_mut(&key.key6()).map(apart::v6),
     }
 }
 
@@ -102,21 +103,24 @@ impl Tables for Maps {
     #[inline(always)]
     fn remember(&self, table: Table, key: &ConnectionKey, connection: &Connection) -> bool {
         match (table, key.remote.is_v4()) {
-            (Table::Established, true) => ESTABLISHED4.insert(&key.key4(), connection, 0),
-            (Table::Established, false) => ESTABLISHED6.insert(&key.key6(), connection, 0),
-            (Table::HalfOpen, true) => HALF_OPEN4.insert(&key.key4(), connection, 0),
-            (Table::HalfOpen, false) => HALF_OPEN6.insert(&key.key6(), connection, 0),
+            (Table::Established, true) => {
+                apart::done4(ESTABLISHED4.insert(&key.key4(), connection, 0).is_ok())
+            }
+            (Table::Established, false) => {
+                apart::done6(ESTABLISHED6.insert(&key.key6(), connection, 0).is_ok())
+            }
+            (Table::HalfOpen, true) => apart::done4(HALF_OPEN4.insert(&key.key4(), connection, 0).is_ok()),
+            (Table::HalfOpen, false) => apart::done6(HALF_OPEN6.insert(&key.key6(), connection, 0).is_ok()),
         }
-        .is_ok()
     }
 
     #[inline(always)]
     fn forget(&self, table: Table, key: &ConnectionKey) {
         let _absent_is_fine = match (table, key.remote.is_v4()) {
-            (Table::Established, true) => ESTABLISHED4.remove(&key.key4()),
-            (Table::Established, false) => ESTABLISHED6.remove(&key.key6()),
-            (Table::HalfOpen, true) => HALF_OPEN4.remove(&key.key4()),
-            (Table::HalfOpen, false) => HALF_OPEN6.remove(&key.key6()),
+            (Table::Established, true) => apart::done4(ESTABLISHED4.remove(&key.key4()).is_ok()),
+            (Table::Established, false) => apart::done6(ESTABLISHED6.remove(&key.key6()).is_ok()),
+            (Table::HalfOpen, true) => apart::done4(HALF_OPEN4.remove(&key.key4()).is_ok()),
+            (Table::HalfOpen, false) => apart::done6(HALF_OPEN6.remove(&key.key6()).is_ok()),
         };
     }
 

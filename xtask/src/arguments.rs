@@ -12,6 +12,7 @@ Usage: cargo xtask COMMAND
   demo                                           builds, then shows tenants being isolated; needs root
   test [--tier NAME]... [--cases N] [FILTER]     all test tiers, or the named ones
   tidy [--record-abi]                            rules that neither cargo nor clippy can enforce
+  bench datapath [FLAGS]                         ns per packet, beside floor programs; --help lists the flags
   docs                                           writes the documents that come from the code
   help                                           this text
 
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     Build,
     /// Show what it does.
     Demo,
+    /// Measure the datapath; the benchmark reads the rest of the line.
+    BenchDatapath(Vec<String>),
     /// Write the generated documents.
     Docs,
     /// Check the repository's own rules.
@@ -61,6 +64,10 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
         Some(vm::INIT) => nothing_more(Command::VmInit, arguments),
         Some("demo") => nothing_more(Command::Demo, arguments),
         Some("test") => parse_test(arguments),
+        Some("bench") => match arguments.next().as_deref() {
+            Some("datapath") => Ok(Command::BenchDatapath(arguments.collect())),
+            _ => bail!("bench takes 'datapath'; see `cargo xtask help`"),
+        },
         Some("docs") => nothing_more(Command::Docs, arguments),
         Some("tidy") => match arguments.next().as_deref() {
             None => Ok(Command::Tidy),
@@ -144,6 +151,7 @@ mod tests {
             ("test --fast", "'--fast'"),
             ("test a b", "one FILTER"),
             ("tidy --fix", "'--fix'"),
+            ("bench", "'datapath'"),
         ] {
             let message = parsed(line).unwrap_err().to_string();
             assert!(message.contains(part), "{line}: {message}");

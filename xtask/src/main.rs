@@ -8,6 +8,7 @@
 //! product does.
 
 mod arguments;
+mod bench;
 mod build;
 mod demo;
 mod documents;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
             print!("{}", arguments::USAGE);
             Ok(true)
         }
+        Ok(Command::BenchDatapath(arguments)) => bench::datapath(&arguments).map(|()| true),
         Ok(Command::Build) => build::release().map(|()| true),
         Ok(Command::Demo) => demo::demo().map(|()| true),
         Ok(Command::Test(wanted)) => test::run(&wanted),

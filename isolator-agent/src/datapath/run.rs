@@ -5,6 +5,9 @@ use super::load::Programs;
 use aya::programs::{ProgramError, TestRun, TestRunOptions};
 use isolator_common::policy::Direction;
 
+/// The programs that the benchmark compares with (`isolator-ebpf/src/floor.rs`), an object of their own.
+pub static FLOOR: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/floor"));
+
 /// What one test run gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunResult {

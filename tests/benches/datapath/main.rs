@@ -1,0 +1,83 @@
+//! `cargo xtask bench datapath`: what a packet costs in the kernel programs, beside programs that do the least
+//! that its part of the work can cost. Needs root. Not here: real interfaces; the programs run on packets in
+//! memory (BPF_PROG_TEST_RUN), and the cost of an empty program is taken off.
+//!
+//! How peers take turns: the kernel runs one packet many times. So a small program (`turn` in
+//! `isolator-ebpf/src/floor.rs`) writes the next peer's address into it and goes on with the program under
+//! test; what it costs before the empty program is taken off, too.
+
+mod cluster;
+mod floor;
+mod measure;
+mod report;
+
+use anyhow::{Context, Result, bail};
+use measure::Bench;
+use report::Report;
+
+/// What to measure.
+struct Wanted {
+    addresses: Vec<u32>,
+    policies: Vec<u32>,
+    rounds: u32,
+    packets: u32,
+    json: bool,
+}
+
+const USAGE: &str = "Usage: cargo xtask bench datapath [--addresses N,…] [--policies N,…] [--rounds N] \
+                     [--packets N] [-o table|json]";
+
+fn numbers(text: &str) -> Result<Vec<u32>> {
+    text.split(',').map(|n| n.parse().with_context(|| format!("'{n}' is no number\n{USAGE}"))).collect()
+}
+
+fn wanted() -> Result<Option<Wanted>> {
+    let mut wanted = Wanted {
+        addresses: vec![10, 1_000, 100_000],
+        policies: vec![10, 1_000, 10_000],
+        rounds: 5,
+        packets: 200_000,
+        json: false,
+    };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(flag) = arguments.next() {
+        let mut value = || arguments.next().with_context(|| format!("{flag} needs a value\n{USAGE}"));
+        match flag.as_str() {
+            // Cargo adds it.
+            "--bench" => {}
+            "-h" | "--help" => return Ok(None),
+            "--addresses" => wanted.addresses = numbers(&value()?)?,
+            "--policies" => wanted.policies = numbers(&value()?)?,
+            "--rounds" => wanted.rounds = numbers(&value()?)?[0].max(1),
+            "--packets" => wanted.packets = numbers(&value()?)?[0].max(1),
+            "-o" => match value()?.as_str() {
+                "table" => wanted.json = false,
+                "json" => wanted.json = true,
+                other => bail!("there is no output '{other}'\n{USAGE}"),
+            },
+            other => bail!("there is no flag '{other}'\n{USAGE}"),
+        }
+    }
+    Ok(Some(wanted))
+}
+
+fn main() -> Result<()> {
+    let Some(wanted) = wanted()? else {
+        println!("{USAGE}");
+        return Ok(());
+    };
+    let mut report = Report::new(wanted.json);
+    report.head()?;
+    for &policies in &wanted.policies {
+        for &addresses in &wanted.addresses {
+            let lines = isolator_tests::netns::isolated(|pins| {
+                Bench::new(pins, addresses, policies)?.run(wanted.rounds, wanted.packets)
+            });
+            match lines {
+                Some(lines) => report.add(addresses, policies, lines?)?,
+                None => bail!("not root; cure: run as root"),
+            }
+        }
+    }
+    report.end()
+}

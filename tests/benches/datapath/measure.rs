@@ -1,0 +1,185 @@
+//! What is measured, and how: every case beside its floor, several rounds in rotating order, the least of all.
+//! Not here: the cluster, the printing.
+
+use crate::cluster::{Role, compiled, first, peer};
+use crate::floor::{self, Floor, by_id};
+use anyhow::{Context, Result};
+use aya::programs::ProgramFd;
+use isolator_agent::datapath::load::{Capacities, Loaded};
+use isolator_common::endpoint::Endpoint;
+use isolator_common::floor::Turn;
+use isolator_common::policy::Direction;
+use isolator_policy::datapath::compiled::Compiled;
+use isolator_policy::datapath::diff::diff;
+use isolator_policy::datapath::frame::{CLIENT_PORT, Frame};
+use isolator_policy::datapath::image::Image;
+use isolator_policy::datapath::layout::{Attachment, Params, layout};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Test runs arrive at the loopback interface.
+const IFINDEX: u32 = 1;
+/// Live peers: one flow, few, many.
+const LIVE: [u32; 3] = [1, 512, 65_536];
+
+/// A packet whose cost is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Case {
+    /// Of a connection without an entry.
+    Stateless,
+    /// Of a connection with one, in the opener's direction.
+    Tracked,
+    /// An answer in one.
+    Reply,
+    /// First of a connection that needs an entry.
+    New,
+    /// Not allowed.
+    Denied,
+}
+
+impl Case {
+    const ALL: [Case; 5] = [Case::Stateless, Case::Tracked, Case::Reply, Case::New, Case::Denied];
+
+    /// As printed.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Case::Stateless => "established, no entry",
+            Case::Tracked => "established, entry",
+            Case::Reply => "reply",
+            Case::New => "new connection",
+            Case::Denied => "denied",
+        }
+    }
+
+    fn role(self) -> Role {
+        match self {
+            Case::Stateless => Role::Open,
+            Case::Tracked | Case::New => Role::Server,
+            Case::Reply => Role::Client,
+            Case::Denied => Role::Closed,
+        }
+    }
+
+    /// The floor program it is held to.
+    pub(crate) fn floor(self) -> &'static str {
+        match self {
+            Case::Stateless | Case::Denied => floor::DENSE,
+            Case::Tracked | Case::Reply => floor::LRU,
+            Case::New => floor::INSERT,
+        }
+    }
+}
+
+/// One line of the result: nanoseconds above the empty program.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line {
+    /// What was measured.
+    pub(crate) case: Case,
+    /// IPv4 or IPv6.
+    pub(crate) v4: bool,
+    /// Peers that took turns.
+    pub(crate) live: u32,
+    /// The programs under test.
+    pub(crate) ours: f64,
+    /// The floor program of the case.
+    pub(crate) floor: f64,
+}
+
+/// Programs and maps of one cluster.
+pub(crate) struct Bench<'a> {
+    pins: &'a Path,
+    addresses: u32,
+    loaded: Loaded,
+    compiled: Compiled,
+    image: Image,
+    programs: [ProgramFd; 2],
+}
+
+impl<'a> Bench<'a> {
+    /// Compiles the cluster and loads the programs, with maps pinned in `pins`.
+    pub(crate) fn new(pins: &'a Path, addresses: u32, policies: u32) -> Result<Bench<'a>> {
+        let compiled = compiled(addresses, policies);
+        let loaded = Loaded::open(pins, &Capacities::default())?;
+        let fd = |direction| by_id(loaded.programs.id(direction));
+        let programs = [fd(Direction::Egress)?, fd(Direction::Ingress)?];
+        Ok(Bench { pins, addresses, loaded, compiled, image: Image::default(), programs })
+    }
+
+    /// All cases.
+    pub(crate) fn run(mut self, rounds: u32, packets: u32) -> Result<Vec<Line>> {
+        let mut lines: Vec<Line> = Vec::new();
+        for case in Case::ALL {
+            let live = LIVE.into_iter().filter(|live| *live <= self.addresses);
+            // A new connection of one peer would soon find its port taken.
+            let live = live.filter(|live| case != Case::New || *live > 1);
+            for (live, v4) in live.flat_map(|live| [(live, true), (live, false)]) {
+                lines.push(Line { case, v4, live, ours: f64::INFINITY, floor: f64::INFINITY });
+            }
+        }
+        for round in 0..rounds {
+            for turn in 0..Case::ALL.len() {
+                let case = Case::ALL[(turn + round as usize) % Case::ALL.len()];
+                let endpoint = self.attach(case.role())?;
+                let row = endpoint.row(self.image.state.generation, Direction::Ingress);
+                let mut floor = Floor::load(self.pins, row.base, self.image.state.generation, endpoint.id)?;
+                for line in lines.iter_mut().filter(|line| line.case == case) {
+                    let (ours, least) = self.measure(&mut floor, line, round, packets)?;
+                    line.ours = line.ours.min(ours);
+                    line.floor = line.floor.min(least);
+                }
+            }
+        }
+        Ok(lines)
+    }
+
+    /// Makes the endpoint of a role the one at the interface of test runs.
+    fn attach(&mut self, role: Role) -> Result<Endpoint> {
+        let params =
+            Params { ticks_per_second: 1 << 20, events_per_second: 100, capacities: Default::default() };
+        let attachments = BTreeMap::from([(IFINDEX, Attachment { pod: Some(role.pod()) })]);
+        let next = layout(&self.image, &self.compiled, &attachments, &params)?;
+        self.loaded.store.apply(&diff(&self.image, &next))?;
+        self.image = next;
+        self.image.endpoints.get(&IFINDEX).copied().context("the endpoint is not in the image")
+    }
+
+    /// Nanoseconds above the empty program: of ours, and of the floor.
+    fn measure(&self, floor: &mut Floor, line: &Line, round: u32, packets: u32) -> Result<(f64, f64)> {
+        let Line { case, v4, live, .. } = *line;
+        let (own, other) = (case.role().addr(v4), peer(v4, 0));
+        let received = |flags| Frame::tcp(other, own, CLIENT_PORT, 80, flags).payload(&[0; 80]).bytes();
+        let sent = |flags| Frame::tcp(own, other, 80, CLIENT_PORT, flags).payload(&[0; 80]).bytes();
+        let (source, destination, ports) = if v4 { (26, 30, 34) } else { (34, 50, 54) };
+        let turn = |address_at, port_at| Turn {
+            count: round.wrapping_mul(packets).wrapping_mul(4),
+            mask: live - 1,
+            first: first(v4),
+            address_at,
+            port_at,
+            port: u32::from(CLIENT_PORT),
+            fresh: u32::from(case == Case::New),
+        };
+        let (mut peers_send, mut peers_receive) = (turn(source, ports), turn(destination, ports + 2));
+        let [from_pod, to_pod] = &self.programs;
+        // One handshake for each live peer.
+        match case {
+            Case::Tracked => {
+                floor.run(to_pod, &received(Frame::SYN), &mut peers_send, live)?;
+                floor.run(from_pod, &sent(Frame::SYN_ACK), &mut peers_receive, live)?;
+            }
+            Case::Reply => {
+                floor.run(from_pod, &sent(Frame::SYN), &mut peers_receive, live)?;
+                floor.run(to_pod, &received(Frame::SYN_ACK), &mut peers_send, live)?;
+            }
+            Case::Stateless | Case::New | Case::Denied => {}
+        }
+        let frame = received(if case == Case::New { Frame::SYN } else { Frame::ACK });
+        let (empty, least) = (floor.fd(floor::EMPTY)?, floor.fd(case.floor())?);
+        let mut cost = |program: &ProgramFd| -> Result<f64> {
+            floor.run(program, &frame, &mut peers_send, live.min(packets))?;
+            floor.run(program, &frame, &mut peers_send, packets)
+        };
+        let (nothing, ours, least) = (cost(&empty)?, cost(to_pod)?, cost(&least)?);
+        Ok((ours - nothing, least - nothing))
+    }
+}

@@ -1,0 +1,69 @@
+//! Prints the result: a table for people, one JSON object a line for programs.
+
+use crate::measure::Line;
+use anyhow::Result;
+use serde_json::json;
+use std::fs;
+
+/// The output.
+pub(crate) struct Report {
+    json: bool,
+}
+
+impl Report {
+    /// An output of one kind.
+    pub(crate) fn new(json: bool) -> Report {
+        Report { json }
+    }
+
+    /// Says on what machine this runs.
+    pub(crate) fn head(&mut self) -> Result<()> {
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
+        let info = fs::read_to_string("/proc/cpuinfo")?;
+        let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        let cpu = model.map_or("unknown CPU", |(_, name)| name.trim());
+        let cpus = std::thread::available_parallelism()?;
+        if self.json {
+            println!("{}", json!({"kernel": kernel, "cpu": cpu, "cpus": cpus.get()}));
+        } else {
+            println!("Linux {kernel}, {cpu}, {cpus} CPUs; ns per packet above the empty program");
+        }
+        Ok(())
+    }
+
+    /// Adds what was measured in one cluster.
+    pub(crate) fn add(&mut self, addresses: u32, policies: u32, lines: Vec<Line>) -> Result<()> {
+        if !self.json {
+            println!("\n{addresses} addresses, {policies} policies");
+            println!(
+                "  {:<22} {:<5} {:>7} {:>8}   {:<7} {:>8} {:>7}",
+                "", "", "live", "isolator", "floor", "", "ratio"
+            );
+        }
+        for Line { case, v4, live, ours, floor } in lines {
+            let (family, ratio) = (if v4 { "IPv4" } else { "IPv6" }, ours / floor);
+            let (case, least) = (case.name(), case.floor());
+            if self.json {
+                let line = json!({"addresses": addresses, "policies": policies, "case": case, "family": family,
+                    "live": live, "ns": ours, "floor": least, "floor_ns": floor, "ratio": ratio});
+                println!("{line}");
+            } else {
+                println!(
+                    "  {case:<22} {family:<5} {live:>7} {ours:>8.0}   {least:<7} {floor:>8.0} {ratio:>7.2}"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what the words mean.
+    pub(crate) fn end(&mut self) -> Result<()> {
+        if !self.json {
+            println!(
+                "\nfloor: dense = parse + address + policy; lru = parse + connection; \
+                 insert = dense + miss + new entry"
+            );
+        }
+        Ok(())
+    }
+}
