@@ -230,7 +230,7 @@ fn real_packets_pass_and_are_dropped() {
         let summaries = maps.summaries().expect("summaries");
         let untold: Vec<&str> =
             summaries.iter().filter(|map| map.memory.is_none()).map(|map| map.name).collect();
-        assert!(untold.is_empty() || untold == ["EVENTS"], "{untold:?}");
+        assert!(untold.is_empty() || untold == [name::EVENTS], "{untold:?}");
         assert!(
             summaries.iter().any(|map| map.name == name::CELLS && map.entries == Some(3)),
             "{summaries:?}"

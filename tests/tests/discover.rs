@@ -162,7 +162,7 @@ fn every_change_is_told() {
             told(&mut watch, "a new interface").await;
             assert_eq!(found(&dir.0).interfaces.len(), 1);
             sandbox.enter(|| {
-                netlink(async |handle| add_addresses(&handle, "eth0", &[(ip("10.0.0.9"), 32)]).await)
+                netlink(async |handle| add_addresses(&handle, "eth0", &[(ip("10.0.0.9"), 32)]).await);
             });
             told(&mut watch, "a new address inside").await;
             assert_eq!(found(&dir.0).interfaces[0].addresses, [addr("10.0.0.9")]);

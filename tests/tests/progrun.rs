@@ -80,7 +80,7 @@ impl Change {
                 Op::Cell(8 + self.group % (4 * GROUPS), word)
             }
             3 => Op::BlockPeer((1 + u32::from(six)) << 8 | addr.in_block(), known),
-            4 => Op::Host(addr, (self.group % 4 != 0).then_some(known)),
+            4 => Op::Host(addr, (!self.group.is_multiple_of(4)).then_some(known)),
             5 => {
                 let prefix = match place % 3 {
                     0 => Prefix::new(addr, 120),
@@ -88,7 +88,7 @@ impl Change {
                     _ if six => Prefix::ALL_V6,
                     _ => Prefix::ALL_V4,
                 };
-                Op::Prefix(prefix, (self.group % 4 != 0).then_some(known))
+                Op::Prefix(prefix, (!self.group.is_multiple_of(4)).then_some(known))
             }
             6 => {
                 let mut endpoint = before.endpoints[&IFINDEX];
@@ -105,9 +105,9 @@ impl Change {
 /// Maps with one endpoint, port sets of several lengths and one block of each family; everything else is made
 /// by changes.
 fn base() -> Image {
-    let mut image = Image::default();
-    image.state =
+    let state =
         State { generation: 2, abi_version: ABI_VERSION, ticks_per_second: TICKS, events_per_second: 9 };
+    let mut image = Image { state, ..Image::default() };
     let row = |number| Row { base: 8 + number * GROUPS, len: GROUPS, flags: 0 };
     let endpoint = Endpoint {
         ifindex: IFINDEX,
@@ -134,7 +134,9 @@ fn base() -> Image {
         // Sorted, as every set is.
         let mut sorted: Vec<u64> = (1..=len).map(|i| image.intervals[&(header + i)]).collect();
         sorted.sort_unstable();
-        (1..=len).zip(sorted).for_each(|(i, raw)| drop(image.intervals.insert(header + i, raw)));
+        (1..=len).zip(sorted).for_each(|(i, raw)| {
+            image.intervals.insert(header + i, raw);
+        });
     }
     image
 }

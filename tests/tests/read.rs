@@ -8,7 +8,7 @@ use isolator_common::endpoint::Endpoint;
 use isolator_common::event::Event;
 use isolator_common::policy::{Direction, Kind, Word};
 use isolator_common::reason::Reason;
-use isolator_common::tables;
+use isolator_common::tables::{self, name};
 use isolator_policy::datapath::frame::Frame;
 use isolator_policy::datapath::image::Op;
 use isolator_tests::image::{FRIEND, POD, STRANGER, small, writes};
@@ -70,8 +70,8 @@ fn connections_events_and_maps_are_listed() {
         let summaries = maps.summaries().expect("maps");
         assert_eq!(summaries.len(), tables::ALL.len());
         let entries = |name| summaries.iter().find(|map| map.name == name).and_then(|map| map.entries);
-        assert_eq!(entries("HALF_OPEN4"), Some(1));
-        assert_eq!(entries("ENDPOINTS"), Some(1));
-        assert_eq!(entries("EVENTS"), None);
+        assert_eq!(entries(name::HALF_OPEN4), Some(1));
+        assert_eq!(entries(name::ENDPOINTS), Some(1));
+        assert_eq!(entries(name::EVENTS), None);
     });
 }

@@ -178,12 +178,14 @@ fn a_map_that_is_too_small_is_named_before_anything_is_written() {
 #[test]
 fn a_small_change_among_many_addresses_is_a_few_operations() {
     const ADDRESSES: u32 = 100_000;
-    let cell = |group: u32, row: u32| all(if (group + row) % 3 == 0 { Effect::Deny } else { Effect::Allow });
+    let cell = |group: u32, row: u32| {
+        all(if (group + row).is_multiple_of(3) { Effect::Deny } else { Effect::Allow })
+    };
     let rows: Vec<Vec<CellSpec>> =
         (0..40).map(|row| (0..1000).map(|group| cell(group, row)).collect()).collect();
     let endpoints: Vec<u32> = (0..100).map(|i| i % 40).collect();
     // Half dense, half alone in their blocks.
-    let place = |i: u32| if i % 2 == 0 { addr(i / 2) } else { addr((i << 7) + (1 << 23)) };
+    let place = |i: u32| if i.is_multiple_of(2) { addr(i / 2) } else { addr((i << 7) + (1 << 23)) };
     let world = |changed: u32| {
         let group = move |i: u32| if i == changed { 999 } else { 1 + i % 900 };
         node(rows.clone(), &endpoints, (0..ADDRESSES).map(move |i| (place(i), group(i))))

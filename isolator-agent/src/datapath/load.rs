@@ -237,7 +237,7 @@ impl Loaded {
         for (map, default, _) in tables::ALL {
             loader.map_max_entries(map, capacities.0.get(map).copied().unwrap_or(*default));
             if let Some(pin_dir) = pin_dir {
-                loader.map_pin_path(*map, pin_dir.join(map));
+                loader.map_pin_path(map, pin_dir.join(map));
             }
         }
         if let Some(unknown) =

@@ -100,7 +100,7 @@ impl Route {
                     }
                     // One odd interface must not hide all others.
                     Err(error) => {
-                        tracing::warn!(%error, "a netlink message that cannot be read was left out")
+                        tracing::warn!(%error, "a netlink message that cannot be read was left out");
                     }
                 }
                 rest = &rest[length.next_multiple_of(4).min(rest.len())..];

@@ -48,7 +48,7 @@ impl<L: Lookup> Direct<L> {
         let deadline = Instant::now() + wait;
         loop {
             let boot = reader::boot();
-            while let Some(event) = self.reader.next() {
+            while let Some(event) = self.reader.event() {
                 let flow = enrich(&event, &self.names, boot);
                 if event.time >= self.since && self.filter.matches(&flow) {
                     return Some(Record::Flow(flow));

@@ -44,7 +44,7 @@ impl Reader {
     }
 
     /// The next event that waits. Records of another size are from another version, and skipped.
-    pub fn next(&mut self) -> Option<Event> {
+    pub fn event(&mut self) -> Option<Event> {
         loop {
             let item = self.ring.next()?;
             if let Ok(event) = Event::read_from_bytes(&item) {

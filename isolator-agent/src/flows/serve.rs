@@ -158,7 +158,7 @@ impl<L: Lookup> Server<L> {
     fn read_ring(&mut self) {
         let Some(ring) = &mut self.ring else { return };
         let boot = reader::boot();
-        for event in std::iter::from_fn(|| ring.next()).take(BATCH) {
+        for event in std::iter::from_fn(|| ring.event()).take(BATCH) {
             self.fanout.flow(enrich(&event, &self.names, boot));
         }
     }

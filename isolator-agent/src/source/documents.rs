@@ -75,9 +75,7 @@ fn read_json(text: &str, each: &mut impl FnMut(Document)) {
 }
 
 fn read_yaml(text: &str, each: &mut impl FnMut(Document)) {
-    let mut number = 0;
-    for Chunk { text, first_line } in Chunks::of(text) {
-        number += 1;
+    for (number, Chunk { text, first_line }) in (1..).zip(Chunks::of(text)) {
         let at = Mark { line: first_line, column: 1 };
         match yaml::read(text, first_line) {
             Ok(None) => {}

@@ -83,10 +83,10 @@ fn list_into(folder: &Path, seen: &mut HashSet<(u64, u64)>, listing: &mut Listin
         match fs::metadata(&path) {
             Ok(meta) if meta.is_dir() => {
                 // A folder that links to one of its parents would never end.
-                if seen.insert((meta.dev(), meta.ino())) {
-                    if let Err(error) = list_into(&path, seen, listing) {
-                        listing.unreadable.push((text(&path), error.to_string()));
-                    }
+                if seen.insert((meta.dev(), meta.ino()))
+                    && let Err(error) = list_into(&path, seen, listing)
+                {
+                    listing.unreadable.push((text(&path), error.to_string()));
                 }
             }
             Err(error) if !manifest || error.kind() == io::ErrorKind::NotFound => {}

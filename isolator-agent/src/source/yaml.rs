@@ -294,14 +294,14 @@ fn number(text: &str) -> Option<Value> {
     } else {
         (digits, 10)
     };
-    if digits.starts_with(|c: char| c.is_digit(radix)) {
-        if let Ok(value) = u64::from_str_radix(digits, radix) {
-            return match (negative, i64::try_from(value)) {
-                (false, _) => Some(value.into()),
-                (true, Ok(value)) => Some((-value).into()),
-                (true, Err(_)) => None,
-            };
-        }
+    if digits.starts_with(|c: char| c.is_digit(radix))
+        && let Ok(value) = u64::from_str_radix(digits, radix)
+    {
+        return match (negative, i64::try_from(value)) {
+            (false, _) => Some(value.into()),
+            (true, Ok(value)) => Some((-value).into()),
+            (true, Err(_)) => None,
+        };
     }
     float(&plain)
 }

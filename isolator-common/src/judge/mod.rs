@@ -141,7 +141,7 @@ fn uncommon<T: Tables, B: Bytes>(
     }
     match scratch.outer.class {
         Class::Arp | Class::Neighbour | Class::Router => {
-            scratch.outcome = Outcome::because(Reason::Neighbour)
+            scratch.outcome = Outcome::because(Reason::Neighbour);
         }
         Class::Error => match packet::parse_quoted(bytes, &scratch.outer, &mut scratch.quoted) {
             Some(reason) => scratch.outcome = Outcome::because(reason),

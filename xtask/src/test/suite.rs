@@ -105,7 +105,10 @@ impl Suite {
         }
         let mut cargo = self.cargo_test();
         cargo.args(["--no-run", "--message-format=json"]);
-        for target in targets::of(Tier::Kernel, root())? {
+        // Those of other packages carry the tier in their name; they start the agent's binary, which the machines
+        // do not have.
+        let own = |target: &String| !target.starts_with(Tier::Kernel.name());
+        for target in targets::of(Tier::Kernel, root())?.into_iter().filter(own) {
             cargo.args(["--test", &target]);
         }
         let programs = executables(&output(&mut cargo)?);

@@ -32,15 +32,15 @@ pub(super) fn entries(pinned: &Pinned, map: &'static str, all: &mut Vec<Entry>) 
             blocks.for_each(|(addr, number)| add(prefix_text(&Prefix { addr: *addr, bits }), json!(number)));
         }
         name::BLOCK_PEERS => {
-            image.block_peers.iter().for_each(|(index, one)| add(index.to_string(), peer(image, one)))
+            image.block_peers.iter().for_each(|(index, one)| add(index.to_string(), peer(image, one)));
         }
         name::HOSTS => image.hosts.iter().for_each(|(addr, one)| add(ip(addr).to_string(), peer(image, one))),
         name::PREFIXES => {
-            image.prefixes.iter().for_each(|(prefix, one)| add(prefix_text(prefix), peer(image, one)))
+            image.prefixes.iter().for_each(|(prefix, one)| add(prefix_text(prefix), peer(image, one)));
         }
         name::CELLS => image.cells.iter().for_each(|(index, one)| add(index.to_string(), word(image, *one))),
         name::INTERVALS => {
-            image.intervals.iter().for_each(|(index, raw)| add(index.to_string(), interval(image, *raw)))
+            image.intervals.iter().for_each(|(index, raw)| add(index.to_string(), interval(image, *raw)));
         }
         name::NAMES => image.names.iter().for_each(|(key, text)| {
             let kind = match key.kind {

@@ -60,7 +60,7 @@ impl Machine for Kernel {
             let endpoint = Endpoint { ifindex: INTERFACE, slot: 0, id: self.id, ..endpoint };
             self.loaded.store.apply(&[Op::Endpoint(INTERFACE, Some(endpoint))])?;
             let passes = self.loaded.programs.run(direction, frame, 1)?.passes();
-            let told = std::iter::from_fn(|| self.events.next()).last();
+            let told = std::iter::from_fn(|| self.events.event()).last();
             let Some(event) = told else { continue };
             let Some(reason) = Reason::from_number(event.reason) else {
                 bail!("the kernel told an unknown reason, {}", event.reason);

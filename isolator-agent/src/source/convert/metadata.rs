@@ -50,13 +50,11 @@ pub(crate) fn check(
         report.invalid("metadata.name", message + "beginning and ending with a letter or digit");
     }
     if let Some(namespace) = metadata.namespace.filter(|name| scope == Scope::Namespaced && !name.is_empty())
+        && !is_dns_label(&namespace)
     {
-        if !is_dns_label(&namespace) {
-            let message =
-                "at most 63 lower-case letters, digits and `-`, beginning and ending with a letter or digit";
-            report
-                .invalid("metadata.namespace", format!("`{namespace}` is not a namespace's name: {message}"));
-        }
+        let message =
+            "at most 63 lower-case letters, digits and `-`, beginning and ending with a letter or digit";
+        report.invalid("metadata.namespace", format!("`{namespace}` is not a namespace's name: {message}"));
     }
     for key in metadata.annotations.unwrap_or_default().into_keys() {
         if let Err(wrong) = check_key(&key.to_ascii_lowercase()) {

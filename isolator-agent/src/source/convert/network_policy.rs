@@ -184,7 +184,8 @@ fn port(port: api::NetworkPolicyPort, field: &str, report: &mut Report<'_>) -> O
     let protocol = protocol.as_deref().map_or(Ok(net::TCP), net::protocol);
     let protocol = protocol.map_err(|wrong| report.invalid(&child(field, "protocol"), wrong)).ok();
     let at = child(field, "endPort");
-    let matched = match (port, end_port) {
+
+    match (port, end_port) {
         (None, None) => protocol.map(|protocol| PortMatch::Range { protocol, first: 0, last: u16::MAX }),
         (None, Some(_)) => {
             report.invalid(&at, "endPort needs a `port` where the range begins");
@@ -210,6 +211,5 @@ fn port(port: api::NetworkPolicyPort, field: &str, report: &mut Report<'_>) -> O
                 _ => None,
             }
         }
-    };
-    matched
+    }
 }

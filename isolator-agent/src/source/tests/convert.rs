@@ -91,7 +91,7 @@ fn a_pod_carries_what_enforcement_needs() {
             Pod { addresses: vec![Addr::v4([10, 0, 0, 2])], ..wanted.clone() },
         ),
         ("podIP: 10.0.0.1, ", "", wanted.clone()),
-        ("serviceAccountName", "serviceAccount", wanted.clone()),
+        ("serviceAccountName", "serviceAccount", wanted),
     ] {
         assert_eq!(one(&text.replace(from, to)), Object::Pod(change), "{to}");
     }
