@@ -27,7 +27,7 @@ impl Turn {
     /// The next peer's address, its last four bytes, and port. Peers come in a scattered order, so that the
     /// processor cannot guess the next.
     #[inline(always)]
-    pub fn next(&mut self) -> (u32, u16) {
+    pub fn draw(&mut self) -> (u32, u16) {
         let count = self.count;
         self.count = count.wrapping_add(1);
         // An odd factor makes it a permutation of any power of two.
@@ -47,7 +47,7 @@ mod tests {
         for round in 0..3 {
             let mut met = [false; 64];
             for _ in 0..64 {
-                let (address, port) = turn.next();
+                let (address, port) = turn.draw();
                 met[(address - 100) as usize] = true;
                 assert_eq!(port, 9 + round);
             }

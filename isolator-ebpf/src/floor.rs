@@ -141,7 +141,7 @@ pub fn turn(ctx: TcContext) -> i32 {
     let Some(turn) = TURN.get_ptr_mut(0) else { return TC_ACT_SHOT };
     // SAFETY: nobody else writes it during a test run.
     let turn = unsafe { &mut *turn };
-    let at = turn.next();
+    let at = turn.draw();
     let (start, end) = (ctx.data(), ctx.data_end());
     let address = start + (turn.address_at & 127) as usize;
     let port = start + (turn.port_at & 127) as usize;

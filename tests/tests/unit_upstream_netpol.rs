@@ -1,5 +1,6 @@
 //! Upstream's verdicts on 30,000 flows: manifests go in, and both the direct reading and the maps in memory must
 //! say what upstream said, for each side of each flow. Not here: the loaded programs (`upstream_netpol`).
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod upstream;
 

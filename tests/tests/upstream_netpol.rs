@@ -1,6 +1,7 @@
 //! Upstream's verdicts on 30,000 flows, and the loaded programs: every cluster's maps follow those of the cluster
 //! before, as an agent would change them, and each flow's packet runs through the programs. Not here: the other
 //! engines (`unit_upstream_netpol`).
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod upstream;
 
