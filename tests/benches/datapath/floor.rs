@@ -38,7 +38,7 @@ impl Floor {
     pub(crate) fn load(pins: &Path, base: u32, generation: u32, endpoint: u32) -> Result<Floor> {
         let mut loader = EbpfLoader::new();
         for (map, ..) in tables::ALL {
-            loader.map_pin_path(*map, pins.join(map));
+            loader.map_pin_path(map, pins.join(map));
         }
         loader.override_global("BASE", &base, true).override_global("GENERATION", &generation, true);
         loader.override_global("ENDPOINT", &endpoint, true);
