@@ -68,10 +68,15 @@ pub struct KnownReader {
 }
 
 impl KnownReader {
+    /// Asks what was known at the last refresh, then what is known now: events of a policy or a pod may come at
+    /// once after its switch.
+    fn ask<T>(&self, question: impl Fn(&InForce) -> Option<T>) -> Option<T> {
+        question(&self.now).or_else(|| question(&self.known.now()))
+    }
+
     fn name(&self, kind: NameKind, number: u32) -> Option<String> {
         let key = NameKey { kind: kind as u32, number };
-        // A name newer than the last refresh: events of a policy may come at once after its switch.
-        self.now.image.names.get(&key).cloned().or_else(|| self.known.now().image.names.get(&key).cloned())
+        self.ask(|in_force| in_force.image.names.get(&key).cloned())
     }
 }
 
@@ -85,16 +90,15 @@ impl Names for KnownReader {
     }
 
     fn endpoint(&self, ifindex: u32) -> Option<String> {
-        let id = |in_force: &InForce| in_force.image.endpoints.get(&ifindex).map(|endpoint| endpoint.id);
-        let id = id(&self.now).or_else(|| id(&self.known.now()))?;
+        let id = self.ask(|in_force| in_force.image.endpoints.get(&ifindex).map(|endpoint| endpoint.id))?;
         self.name(NameKind::Endpoint, id)
     }
 
     fn pod_at(&self, addr: &Addr) -> Option<String> {
-        match self.now.snapshot.owner(addr, &self.known.node) {
+        self.ask(|in_force| match in_force.snapshot.owner(addr, &self.known.node) {
             Owner::Pod(pod) => Some(pod.key.to_string()),
             _ => None,
-        }
+        })
     }
 }
 

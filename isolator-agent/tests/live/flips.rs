@@ -5,8 +5,8 @@ use super::lab::Live;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Flips unless `ISOLATOR_FLIPS` says otherwise. 1,000 take about a minute.
-const FLIPS: u64 = 150;
+/// Flips unless `ISOLATOR_FLIPS` says otherwise.
+const FLIPS: u64 = 1000;
 const NODE: &str = "n1";
 
 fn pod(name: &str, ports: &[u16]) -> Value {
