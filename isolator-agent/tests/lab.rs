@@ -337,6 +337,46 @@ fn an_interrupted_up_leaves_nothing() {
 }
 
 #[test]
+fn agents_end_with_their_lab_and_start_only_when_told() {
+    let Some(bench) = Bench::new(&three()) else { return };
+    let manifests = bench.folder.join("manifests");
+    bench.ok(&["up", "-f", manifests.to_str().unwrap()]);
+    let status = |node: &str| -> Value {
+        let file = bench.labs().join("lab/agents").join(node).join("status.json");
+        serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
+    };
+    let runs = |status: &Value| Path::new(&format!("/proc/{}/exe", status["process"]["pid"])).exists();
+    let (first, other) = (status("n1"), status("n2"));
+    assert!(runs(&first) && runs(&other));
+    assert_eq!((&first["counts"]["endpoints"], &other["counts"]["endpoints"]), (&json!(2), &json!(1)));
+
+    bench.ok(&["agent", "kill", "n1"]);
+    assert!(!runs(&first) && runs(&other));
+    let again = bench.run(&["agent", "kill", "n1"]);
+    assert!(text(&again.stderr).contains("no agent runs on node n1"), "{}", text(&again.stderr));
+    assert!(!bench.run(&["agent", "restart", "n9"]).status.success());
+    bench.ok(&["agent", "restart", "n1"]);
+    let second = status("n1");
+    assert!(runs(&second) && second["process"] != first["process"]);
+    assert_eq!(second["counts"]["endpoints"], json!(2));
+
+    let told = bench.ok(&[
+        "exec",
+        "alpha/web",
+        "--",
+        "sh",
+        "-c",
+        "echo $ISOLATOR_NODE; ls $ISOLATOR_PIN_DIR | wc -l",
+    ]);
+    let (node, pins) = told.trim().split_once('\n').unwrap();
+    assert!(node == "n1" && pins.parse::<u32>().unwrap() > 0, "{told}");
+
+    let pid = rustix::process::Pid::from_raw(bench.record("lab").supervisor.pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    eventually("the agents have ended", || !runs(&second) && !runs(&other));
+}
+
+#[test]
 fn a_lab_follows_its_manifests() {
     let Some(bench) = Bench::new(&three()) else { return };
     for network in ["routed", "bridged"] {

@@ -4,9 +4,9 @@
 
 use super::netns::Netns;
 use super::record::RunDir;
+use crate::status::Status;
 use anyhow::{Context, Result, bail};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
-use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -21,8 +21,6 @@ use tokio::process::{Child, Command};
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often an agent's status is looked at.
 const PACE: Duration = Duration::from_millis(5);
-/// The file in which an agent says how it is.
-const STATUS: &str = "status.json";
 
 /// The agents that the supervisor has started.
 pub(crate) struct Agents {
@@ -32,27 +30,6 @@ pub(crate) struct Agents {
     running: BTreeMap<String, Child>,
     /// Nodes whose agent was stopped, and is not to be started without an order.
     stopped: BTreeSet<String>,
-}
-
-/// What is read of the status that an agent writes.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Status {
-    process: StatusProcess,
-    synced: bool,
-    counts: Counts,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct StatusProcess {
-    pid: u32,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Counts {
-    endpoints: usize,
 }
 
 impl Agents {
@@ -118,9 +95,10 @@ impl Agents {
                         last_line(&log)
                     );
                 }
-                let status = fs::read(self.dir.agent(node).join(STATUS)).unwrap_or_default();
-                let status: Status = serde_json::from_slice(&status).unwrap_or_default();
-                if Some(status.process.pid) == child.id() && status.synced && status.counts.endpoints >= *pods
+                let status = Status::read(&self.dir.agent(node)).ok().flatten().unwrap_or_default();
+                if Some(status.process.pid) == child.id()
+                    && status.synced
+                    && status.counts.endpoints >= *pods as u64
                 {
                     break;
                 }

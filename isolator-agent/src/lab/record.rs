@@ -4,6 +4,7 @@
 use super::flows::End;
 use super::plan::{Network, Plan};
 use super::process::ProcessId;
+use crate::source::placement::{Placement, Placements};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
@@ -41,20 +42,6 @@ pub struct Record {
     pub pods: BTreeMap<String, PodRecord>,
     /// The host outside.
     pub outside: Place,
-}
-
-/// What agents are told beside the manifests, which need not name nodes and addresses.
-#[derive(Serialize)]
-struct Placements {
-    pods: BTreeMap<String, Placement>,
-    nodes: BTreeMap<String, Vec<IpAddr>>,
-}
-
-/// Where a pod is.
-#[derive(Serialize)]
-struct Placement {
-    node: String,
-    addresses: Vec<IpAddr>,
 }
 
 /// A network namespace of the lab.
