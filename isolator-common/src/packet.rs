@@ -154,7 +154,6 @@ pub fn parse<B: Bytes>(bytes: B, parsed: &mut Parsed) -> Option<Reason> {
 #[inline(always)]
 fn steps<B: Bytes>(bytes: B, parsed: &mut Parsed) -> Result<(), Reason> {
     ethernet(bytes, parsed)?;
-    let parsed = bytes.settle(parsed);
     if matches!(parsed.class, Class::Arp) {
         return arp(bytes, parsed);
     }

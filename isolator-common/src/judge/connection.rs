@@ -153,7 +153,7 @@ pub(super) fn answers<T: Tables, B: Bytes>(
         && (scratch.found.connection.generation == scratch.state.generation || {
             let opener = direction.opposite();
             scratch.seen.port = forward_port(&scratch.seen, opener);
-            policy_again(tables, bytes, endpoint, bytes.settle(scratch), opener);
+            policy_again(tables, endpoint, bytes.settle(scratch), opener);
             scratch.judged.word.allows()
         })
 }

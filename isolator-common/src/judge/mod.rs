@@ -16,7 +16,7 @@ use crate::conntrack::{ConnectionKey, FragmentKey, Ports, protocol, tcp};
 use crate::endpoint::{Endpoint, Peer, Row};
 use crate::event::Event;
 use crate::packet::{self, Bytes, Class, Fragment, Parsed};
-use crate::policy::{Direction, Kind, Word, decide, port_key};
+use crate::policy::{Direction, Kind, decide, port_key};
 use crate::reason::Reason;
 use crate::tables::{Tables, locate};
 
@@ -120,7 +120,6 @@ fn flow<T: Tables, B: Bytes>(
             return;
         }
     }
-    scratch.seen = view(endpoint, parsed, direction);
     judge_flow(tables, bytes, endpoint, bytes.settle(scratch), direction);
 }
 
@@ -261,23 +260,26 @@ fn judge_flow<T: Tables, B: Bytes>(
     scratch: &mut Scratch,
     direction: Direction,
 ) {
-    if endpoint.row(scratch.state.generation, direction).flags & Row::CONNECTION_FIRST != 0
-        && current(tables, scratch)
-    {
-        return;
+    let generation = scratch.state.generation;
+    if endpoint.row(generation, direction).flags & Row::CONNECTION_FIRST != 0 {
+        scratch.seen = view(endpoint, &scratch.outer, direction);
+        if current(tables, scratch) {
+            return;
+        }
     }
     let scratch = bytes.settle(scratch);
-    policy(tables, bytes, endpoint, scratch, direction);
-    let scratch = bytes.settle(scratch);
+    // The flow is written down only where an entry is looked for: most packets end here.
+    let seen = view(endpoint, &scratch.outer, direction);
+    scratch.judged = policy(tables, endpoint, generation, direction, &seen);
     let word = scratch.judged.word;
     if !matches!(word.kind(), Kind::Allow) {
         return with_entry(tables, bytes, endpoint, scratch, direction);
     }
-    let seen = &scratch.seen;
-    let new = if seen.key.protocol == protocol::TCP {
-        seen.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
+    let parsed = &scratch.outer;
+    let new = if parsed.protocol == protocol::TCP {
+        parsed.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
     } else {
-        tables.first_seen(seen.key.tag())
+        tables.first_seen(view(endpoint, parsed, direction).key.tag())
     };
     scratch.outcome = Outcome { reason: Reason::Allowed, rule: word.number(), new };
 }
@@ -291,6 +293,7 @@ fn with_entry<T: Tables, B: Bytes>(
     scratch: &mut Scratch,
     direction: Direction,
 ) {
+    scratch.seen = view(endpoint, &scratch.outer, direction);
     if matches!(scratch.judged.word.kind(), Kind::AllowTracked) {
         track(tables, scratch);
     } else {
@@ -314,38 +317,27 @@ fn denied(judged: Judged) -> Outcome {
     Outcome::by(reason, judged.word.number())
 }
 
-/// The dense tables' answer for the flow in `scratch.seen`, as a packet in `direction`.
+/// The dense tables' answer for a flow, as a packet in `direction`.
 #[inline(always)]
-fn policy<T: Tables, B: Bytes>(
+fn policy<T: Tables>(
     tables: &T,
-    bytes: B,
     endpoint: &Endpoint,
-    scratch: &mut Scratch,
+    generation: u32,
     direction: Direction,
-) {
-    let generation = scratch.state.generation;
-    scratch.judged = match locate(tables, &scratch.seen.key.remote, generation) {
-        Some((identity, group)) => Judged { word: Word::default(), identity, group, located: true },
-        None => Judged { located: true, ..Judged::NOTHING },
+    seen: &Seen,
+) -> Judged {
+    let Some((identity, group)) = locate(tables, &seen.key.remote, generation) else {
+        return Judged { located: true, ..Judged::NOTHING };
     };
-    let scratch = bytes.settle(scratch);
-    let group = scratch.judged.group;
-    if group != Peer::ABSENT {
-        let row = endpoint.row(generation, direction);
-        scratch.judged.word = decide(tables, (row.base, row.len), group, scratch.seen.port);
-    }
+    let row = endpoint.row(generation, direction);
+    let word = decide(tables, (row.base, row.len), group, seen.port);
+    Judged { word, identity, group, located: true }
 }
 
 /// The same where a packet is judged a second time: a subprogram.
 #[inline(never)]
-fn policy_again<T: Tables, B: Bytes>(
-    tables: &T,
-    bytes: B,
-    endpoint: &Endpoint,
-    scratch: &mut Scratch,
-    direction: Direction,
-) {
-    policy(tables, bytes, endpoint, scratch, direction);
+fn policy_again<T: Tables>(tables: &T, endpoint: &Endpoint, scratch: &mut Scratch, direction: Direction) {
+    scratch.judged = policy(tables, endpoint, scratch.state.generation, direction, &scratch.seen);
 }
 
 /// An ICMP error passes where the packet it quotes would: as a forward packet or as a reply. The error's
@@ -374,13 +366,13 @@ fn related<T: Tables, B: Bytes>(
     let quoted = scratch.seen.key.remote;
     scratch.seen.key.remote =
         if matches!(direction, Direction::Egress) { scratch.outer.destination } else { scratch.outer.source };
-    policy_again(tables, bytes, endpoint, bytes.settle(scratch), direction);
+    policy_again(tables, endpoint, bytes.settle(scratch), direction);
     if matches!(scratch.judged.word.kind(), Kind::Tenancy) {
         scratch.outcome = Outcome::by(Reason::Tenancy, scratch.judged.word.number());
         return;
     }
     scratch.seen.key.remote = quoted;
-    policy_again(tables, bytes, endpoint, bytes.settle(scratch), travelled);
+    policy_again(tables, endpoint, bytes.settle(scratch), travelled);
     if scratch.judged.word.allows() {
         scratch.outcome = Outcome::by(Reason::Related, scratch.judged.word.number());
         return;
