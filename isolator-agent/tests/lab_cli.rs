@@ -1,7 +1,6 @@
 //! The commands that read the kernel, on a node of a lab, with its agent alive and dead. Not here: what packets do
 //! (`lab_matrix`), how a lab is made (`lab`).
-
-mod command;
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -22,7 +21,7 @@ impl Lab {
         let folder = std::env::temp_dir().join(format!("isolator-lab-cli-{}", std::process::id()));
         std::fs::create_dir_all(folder.join("manifests")).unwrap();
         let lab = Lab { folder };
-        let shared = Path::new(&command::manifests()).join("tenants.yaml");
+        let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests/tenants.yaml");
         std::fs::copy(shared, lab.manifest()).unwrap();
         let folder = lab.folder.join("manifests");
         let up = lab.run(&["lab", "up", "-f", folder.to_str().unwrap()]);

@@ -2,6 +2,7 @@
 //! one only where the instruction has one map; for two it goes through a pointer, which costs 10 ns where
 //! such calls are guarded against speculation (`docs/adr/0004-calls-are-dear.md`).
 #![expect(unsafe_code, reason = "an assembly statement")]
+#![expect(clippy::pointers_in_nomem_asm_block, reason = "the pointer is handed on, not followed")]
 
 use core::arch::asm;
 

@@ -1,4 +1,5 @@
 //! The BPF maps as `judge` sees them. One line per question; no decisions.
+#![expect(clippy::needless_borrows_for_generic_args, reason = "by value, the key would be copied once more")]
 #![expect(unsafe_code, reason = "values of hash maps are shared with the agent and reached by raw pointers")]
 
 use crate::apart;
