@@ -82,9 +82,10 @@ impl Change {
             3 => Op::BlockPeer((1 + u32::from(six)) << 8 | addr.in_block(), known),
             4 => Op::Host(addr, (!self.group.is_multiple_of(4)).then_some(known)),
             5 => {
-                let prefix = match place % 3 {
+                let prefix = match place % 4 {
                     0 => Prefix::new(addr, 120),
                     1 => Prefix::new(addr, 96 + 12),
+                    2 => Prefix::new(addr, 128),
                     _ if six => Prefix::ALL_V6,
                     _ => Prefix::ALL_V4,
                 };

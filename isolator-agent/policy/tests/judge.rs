@@ -4,7 +4,7 @@
 use isolator_common::addr::{Addr, Prefix};
 use isolator_common::conntrack::{Connection, Table, lifetime, protocol};
 use isolator_common::packet::{Parsed, parse};
-use isolator_common::policy::{Direction, port_key};
+use isolator_common::policy::{Direction, Kind, Word, port_key};
 use isolator_common::reason::Reason;
 use isolator_policy::datapath::compiled::{
     Behind, CellSpec, Compiled, Effect, EndpointSpec, GroupIndex, ReasonIndex, RowIndex, VerdictSpec,
@@ -506,6 +506,40 @@ proptest! {
         bytes.truncate(cut.index(bytes.len() + 1));
         for direction in Direction::BOTH {
             judge_frame(&memory, IFINDEX, &bytes, direction);
+        }
+    }
+}
+
+/// The ports lie behind the options, however many there are.
+#[test]
+fn options_of_every_length_are_skipped() {
+    let memory = node(web(), closed());
+    for words in 0..=10_u8 {
+        let options = vec![1; usize::from(words) * 4];
+        let frame =
+            |port| Frame::tcp(POD, PEER, 40000 + u16::from(words), port, Frame::SYN).options(&options);
+        assert_eq!(at(&memory, Egress, &frame(80)), Reason::New, "{words} words");
+        assert_eq!(at(&memory, Egress, &frame(81)), Reason::DefaultDeny, "{words} words");
+    }
+}
+
+/// The cell after a row's last belongs to another row, which may allow.
+#[test]
+fn a_group_beyond_the_row_is_denied() {
+    let open = || [all(Effect::Allow), all(Effect::Allow), all(Effect::Allow)];
+    let mut memory = node(open(), open());
+    assert_eq!(at(&memory, Egress, &client(Frame::SYN)), Reason::Allowed);
+    let (generation, endpoint) = (memory.image.state.generation, memory.image.endpoints[&IFINDEX]);
+    let row = endpoint.row(generation, Egress);
+    for index in 0..64 {
+        memory.image.cells.insert(row.base + row.len + index, Word::new(Kind::Allow, 1));
+    }
+    for len in [row.len, row.len + 1, u32::MAX] {
+        for addr in [PEER, OUTSIDE] {
+            let peers = memory.image.block_peers.values_mut().chain(memory.image.hosts.values_mut());
+            peers.chain(memory.image.prefixes.values_mut()).for_each(|peer| peer.groups = [len; 2]);
+            let frame = Frame::tcp(POD, addr, 40000, 80, Frame::SYN);
+            assert_eq!(at(&memory, Egress, &frame), Reason::Unprogrammed, "group {len}, {addr:?}");
         }
     }
 }
