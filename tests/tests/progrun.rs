@@ -26,6 +26,8 @@ use std::path::Path;
 /// Test runs arrive at the loopback interface.
 const IFINDEX: u32 = 1;
 const SLOT: u32 = 5;
+/// Cases unless somebody asks for others: enough to meet every reason.
+const CASES: u32 = 24;
 /// Cells of a row.
 const GROUPS: u32 = 6;
 /// Seconds so long that no entry grows old during a test.
@@ -256,7 +258,7 @@ fn packet() -> impl Strategy<Value = Packet> {
     )
 }
 
-/// A packet, its answer or a change.
+/// Changes, single packets, and packets with their answer and once more.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         2 => change().prop_map(|change| vec![Step::Change(change)]),
@@ -268,7 +270,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
                 flags,
                 ..packet
             };
-            vec![Step::Packet(packet), Step::Packet(answer)]
+            vec![Step::Packet(packet), Step::Packet(answer), Step::Packet(packet)]
         }),
     ];
     vec(step, 30..120).prop_map(|steps| steps.concat())
@@ -361,7 +363,7 @@ fn asked(name: &str) -> Option<u64> {
 
 #[test]
 fn the_kernel_judges_as_memory_does() {
-    let cases = asked("ISOLATOR_PROPTEST_CASES").map_or(24, |cases| cases as u32);
+    let cases = asked("ISOLATOR_PROPTEST_CASES").map_or(CASES, |cases| cases as u32);
     let seed = RngSeed::Fixed(asked("ISOLATOR_PROPTEST_SEED").unwrap_or(3));
     let config =
         ProptestConfig { cases, rng_seed: seed, failure_persistence: None, ..ProptestConfig::default() };
@@ -384,6 +386,6 @@ fn the_kernel_judges_as_memory_does() {
         };
         let missed: Vec<_> =
             Reason::ALL.iter().filter(possible).filter(|reason| !met.contains(reason)).collect();
-        assert!(missed.is_empty(), "the generator never met {missed:?}");
+        assert!(cases < CASES || missed.is_empty(), "the generator never met {missed:?}");
     });
 }
