@@ -2,8 +2,9 @@
 //! reasons. Needs the rights to load programs.
 
 mod command;
+mod flows;
 
 #[test]
 fn the_kernel_judges_flows() {
-    command::check_verdicts("kernel");
+    flows::check_verdicts("kernel");
 }

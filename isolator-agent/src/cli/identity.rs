@@ -31,7 +31,7 @@ impl Row for IdentityRow {
 
     fn cells(&self) -> Vec<Cell> {
         let IdentityRow { identity, labels, addresses } = self;
-        vec![Cell::of(identity), Cell::of(addresses.len()), Cell::of(labels), Cell::of(addresses.join(","))]
+        vec![Cell::of(identity), Cell::of(addresses.len()), Cell::of(labels), Cell::of(addresses.join(", "))]
     }
 }
 

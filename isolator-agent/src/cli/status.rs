@@ -3,7 +3,7 @@
 
 use super::Exit;
 use super::args::{Format, Global};
-use super::output::{Cell, Screen, Tone, grid};
+use super::output::{Cell, Screen, Tone, count, grid};
 use super::policy::problem_line;
 use crate::datapath::attach::attachments;
 use crate::datapath::read::ReadOnly;
@@ -75,7 +75,14 @@ pub(super) fn run(global: &Global, screen: &Screen) -> Result<Exit> {
                 if *synced { "everything was read and programmed" } else { not_yet }.to_owned(),
             );
             let errors = problems.iter().filter(|problem| problem.is_error()).count();
-            check("problems", errors == 0, format!("{errors} errors, {} warnings", problems.len() - errors));
+            check("problems", errors == 0, {
+                let warnings = problems.len() - errors;
+                format!(
+                    "{}, {}",
+                    count(errors as u64, "error", "errors"),
+                    count(warnings as u64, "warning", "warnings")
+                )
+            });
         }
     }
     match &kernel {
@@ -216,20 +223,22 @@ fn account(text: &mut String, status: &Status) {
         (
             "source",
             format!(
-                "{} in {}: {} namespaces, {} nodes, {} pods, {} policies",
+                "{} in {}: {}, {}, {}, {}",
                 status.source,
                 status.manifests.display(),
-                counts.namespaces,
-                counts.nodes,
-                counts.pods,
-                counts.policies
+                count(counts.namespaces, "namespace", "namespaces"),
+                count(counts.nodes, "node", "nodes"),
+                count(counts.pods, "pod", "pods"),
+                count(counts.policies, "policy", "policies")
             ),
         ),
         (
             "enforcing",
             format!(
-                "{} endpoints, {} interfaces without a known pod, generation {}",
-                counts.endpoints, counts.unknown_interfaces, status.generation
+                "{}, {} without a known pod, generation {}",
+                count(counts.endpoints, "endpoint", "endpoints"),
+                count(counts.unknown_interfaces, "interface", "interfaces"),
+                status.generation
             ),
         ),
         (

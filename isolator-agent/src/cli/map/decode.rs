@@ -14,43 +14,57 @@ use isolator_policy::datapath::image::Image;
 use isolator_policy::model::ip;
 use serde_json::{Value, json};
 
+/// Length of a dense block's prefix in the 16-byte form: an IPv4 /24 or an IPv6 /120.
+const BLOCK_BITS: u32 = 120;
+
 /// All entries of one map.
 pub(super) fn entries(pinned: &Pinned, map: &'static str, all: &mut Vec<Entry>) -> Result<()> {
     let image = &pinned.image;
     let mut add = |key: String, value: Value| all.push(Entry { map, key, value });
     match map {
         name::STATE => add("0".to_owned(), state(image)),
-        // Both halves of one thing; the image does not tell them apart, and neither does anybody else.
+        // Both maps are one thing to everybody but the programs.
         name::ENDPOINTS => {
-            image.endpoints.values().for_each(|one| add(one.ifindex.to_string(), endpoint(image, one)));
+            for one in image.endpoints.values() {
+                add(one.ifindex.to_string(), endpoint(image, one));
+            }
         }
-        name::ENDPOINTS_WIDE => {}
         name::BLOCKS4 | name::BLOCKS6 => {
             let v4 = map == name::BLOCKS4;
-            let bits = 120;
-            let blocks = image.blocks.iter().filter(|(addr, _)| addr.is_v4() == v4);
-            blocks.for_each(|(addr, number)| add(prefix_text(&Prefix { addr: *addr, bits }), json!(number)));
+            for (addr, number) in image.blocks.iter().filter(|(addr, _)| addr.is_v4() == v4) {
+                add(prefix_text(&Prefix { addr: *addr, bits: BLOCK_BITS }), json!(number));
+            }
         }
         name::BLOCK_PEERS => {
-            image.block_peers.iter().for_each(|(index, one)| add(index.to_string(), peer(image, one)));
+            for (index, one) in &image.block_peers {
+                add(index.to_string(), peer(image, one));
+            }
         }
-        name::HOSTS => image.hosts.iter().for_each(|(addr, one)| add(ip(addr).to_string(), peer(image, one))),
+        name::HOSTS => {
+            for (addr, one) in &image.hosts {
+                add(ip(addr).to_string(), peer(image, one));
+            }
+        }
         name::PREFIXES => {
-            image.prefixes.iter().for_each(|(prefix, one)| add(prefix_text(prefix), peer(image, one)));
+            for (prefix, one) in &image.prefixes {
+                add(prefix_text(prefix), peer(image, one));
+            }
         }
-        name::CELLS => image.cells.iter().for_each(|(index, one)| add(index.to_string(), word(image, *one))),
+        name::CELLS => {
+            for (index, one) in &image.cells {
+                add(index.to_string(), word(image, *one));
+            }
+        }
         name::INTERVALS => {
-            image.intervals.iter().for_each(|(index, raw)| add(index.to_string(), interval(image, *raw)));
+            for (index, raw) in &image.intervals {
+                add(index.to_string(), interval(image, *raw));
+            }
         }
-        name::NAMES => image.names.iter().for_each(|(key, text)| {
-            let kind = match key.kind {
-                kind if kind == NameKind::Rule as u32 => "rule",
-                kind if kind == NameKind::Identity as u32 => "identity",
-                kind if kind == NameKind::Endpoint as u32 => "endpoint",
-                _ => "unknown",
-            };
-            add(format!("{kind} {}", key.number), json!(text));
-        }),
+        name::NAMES => {
+            for (key, text) in &image.names {
+                add(format!("{} {}", kind_of_name(key.kind), key.number), json!(text));
+            }
+        }
         name::ESTABLISHED4 | name::ESTABLISHED6 | name::HALF_OPEN4 | name::HALF_OPEN6 => {
             let v4 = matches!(map, name::ESTABLISHED4 | name::HALF_OPEN4);
             let half_open = matches!(map, name::HALF_OPEN4 | name::HALF_OPEN6);
@@ -93,6 +107,15 @@ pub(super) fn text(value: &Value) -> String {
         Value::Array(list) => list.iter().map(text).collect::<Vec<_>>().join(","),
         Value::String(text) => text.clone(),
         other => other.to_string(),
+    }
+}
+
+fn kind_of_name(kind: u32) -> &'static str {
+    match kind {
+        kind if kind == NameKind::Rule as u32 => "rule",
+        kind if kind == NameKind::Identity as u32 => "identity",
+        kind if kind == NameKind::Endpoint as u32 => "endpoint",
+        _ => "unknown",
     }
 }
 

@@ -146,6 +146,12 @@ pub fn yaml_document<T: Serialize>(value: &T) -> Result<String> {
     Ok(format!("---\n{}", yaml::write(value)?))
 }
 
+/// A number of things: `1 policy`, `2 policies`.
+#[must_use]
+pub fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// A number of bytes or packets as people read it: `1234`, `56.7k`, `8.90M`.
 #[must_use]
 pub fn short(number: u64) -> String {

@@ -1,6 +1,6 @@
 //! Aligned columns without borders, as `kubectl` prints them. Not here: what is in them.
 
-use comfy_table::{Attribute, Color, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Color, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 /// A column of a listing.
 #[derive(Clone, Copy, Debug)]
@@ -64,9 +64,22 @@ impl Cell {
     }
 }
 
-/// Lays cells out. With a width, long cells wrap inside their columns; without, lines are as long as they are.
+/// Lays cells out. Where the terminal is too narrow, long cells wrap between words inside their columns; where
+/// even that is not enough, and without a terminal, lines are as long as they are: a broken name is worse than
+/// a broken line.
 #[must_use]
 pub fn grid(head: Vec<String>, body: Vec<Vec<Cell>>, color: bool, width: Option<u16>) -> String {
+    let mut texts: Vec<Vec<&str>> = vec![head.iter().map(String::as_str).collect()];
+    texts.extend(body.iter().map(|row| row.iter().map(|cell| cell.text.as_str()).collect()));
+    let words = widths(&texts, |text| text.split(' ').map(|word| word.chars().count()).max().unwrap_or(0));
+    let whole = widths(&texts, |text| text.chars().count());
+    let fits = |columns: &[usize], gap: usize| {
+        width.is_none_or(|width| {
+            columns.iter().map(|column| column + gap).sum::<usize>() <= usize::from(width) + gap
+        })
+    };
+    let gap = if fits(&whole, GAP) { GAP } else { NARROW_GAP };
+
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     if color {
@@ -74,19 +87,34 @@ pub fn grid(head: Vec<String>, body: Vec<Vec<Cell>>, color: bool, width: Option<
     } else {
         table.force_no_tty();
     }
-    match width {
-        Some(width) => {
-            table.set_width(width);
-            table.set_content_arrangement(ContentArrangement::Dynamic);
-        }
-        None => drop(table.set_content_arrangement(ContentArrangement::Disabled)),
-    }
     table.set_header(head);
     table.add_rows(body.into_iter().map(|row| row.into_iter().map(styled)));
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 3));
+    for (column, word) in table.column_iter_mut().zip(words.iter()) {
+        column.set_padding((0, gap as u16));
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed((word + gap) as u16)));
+    }
+    match width {
+        // The last column's gap may lie beyond the edge: it is blank.
+        Some(width) if fits(&words, gap) && !fits(&whole, gap) => {
+            table.set_width(width + gap as u16);
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+        }
+        _ => drop(table.set_content_arrangement(ContentArrangement::Disabled)),
     }
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// Blanks between columns.
+const GAP: usize = 3;
+/// Blanks between columns where it is narrow.
+const NARROW_GAP: usize = 2;
+
+/// The widest text of each column.
+fn widths(texts: &[Vec<&str>], of: impl Fn(&str) -> usize) -> Vec<usize> {
+    let columns = texts.first().map_or(0, Vec::len);
+    (0..columns)
+        .map(|i| texts.iter().filter_map(|row| row.get(i)).map(|text| of(text)).max().unwrap_or(0))
+        .collect()
 }
 
 fn styled(cell: Cell) -> comfy_table::Cell {
@@ -127,6 +155,12 @@ mod tests {
         let text = grid(head(), rows(), false, Some(24));
         assert!(text.lines().all(|line| line.chars().count() <= 24), "{text}");
         assert!(text.lines().count() > 3, "{text}");
+    }
+
+    #[test]
+    fn no_word_is_ever_broken() {
+        let text = grid(head(), rows(), false, Some(8));
+        assert_eq!(text, "NAME  WHY\na/b   some words that may wrap\n-     denied\n");
     }
 
     #[test]

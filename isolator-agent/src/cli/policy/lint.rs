@@ -4,7 +4,7 @@ use super::checks;
 use crate::cli::Exit;
 use crate::cli::args::{Global, LintArgs};
 use crate::cli::offline::load;
-use crate::cli::output::{Screen, Tone};
+use crate::cli::output::{Screen, Tone, count};
 use crate::status::ProblemEntry;
 use anyhow::Result;
 
@@ -17,24 +17,19 @@ pub(super) fn run(args: &LintArgs, global: &Global, screen: &Screen) -> Result<E
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     screen.one(&problems, |screen| {
         let mut text: String = problems.iter().map(|problem| line(problem, screen)).collect();
-        let policies = match offline.snapshot.policies().len() {
-            1 => "1 policy".to_owned(),
-            count => format!("{count} policies"),
-        };
-        text.push_str(&match (errors, problems.len() - errors) {
+        let policies = count(offline.snapshot.policies().len() as u64, "policy", "policies");
+        let warnings = (problems.len() - errors) as u64;
+        text.push_str(&match (errors as u64, warnings) {
             (0, 0) => format!("{policies}, nothing to complain about\n"),
             (errors, warnings) => {
-                format!("{policies}, {}, {}\n", plural(errors, "error"), plural(warnings, "warning"))
+                let (errors, warnings) =
+                    (count(errors, "error", "errors"), count(warnings, "warning", "warnings"));
+                format!("{policies}, {errors}, {warnings}\n")
             }
         });
         text
     })?;
     Ok(if errors > 0 { Exit::Bad } else { Exit::Good })
-}
-
-/// `3 errors`.
-fn plural(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// `file.yaml:12: error: NetworkPolicy a/b: spec.ingress[0]: … (code)`, as compilers write it.

@@ -4,7 +4,7 @@ use super::phrase;
 use crate::cli::Exit;
 use crate::cli::args::{Global, ListPoliciesArgs};
 use crate::cli::offline::load_and_warn;
-use crate::cli::output::{Cell, Column, Row, Screen};
+use crate::cli::output::{Cell, Column, Row, Screen, count};
 use anyhow::Result;
 use isolator_policy::cluster::snapshot::Snapshot;
 use isolator_policy::model::{NamespaceMatch, Pod, Policy, Rules};
@@ -67,13 +67,11 @@ fn section(section: Option<&Section>) -> Cell {
     match section {
         None => Cell::of(""),
         Some(Section { default_deny: true, rules: 0 }) => Cell::of("deny all"),
-        Some(Section { default_deny: true, rules }) => Cell::of(format!("isolated, {}", count(*rules))),
-        Some(Section { default_deny: false, rules }) => Cell::of(count(*rules)),
+        Some(Section { default_deny, rules }) => {
+            let rules = count(*rules as u64, "rule", "rules");
+            Cell::of(if *default_deny { format!("isolated, {rules}") } else { rules })
+        }
     }
-}
-
-fn count(rules: usize) -> String {
-    if rules == 1 { "1 rule".to_owned() } else { format!("{rules} rules") }
 }
 
 /// Prints all policies.
