@@ -6,9 +6,11 @@ mod command;
 mod flows;
 
 use command::isolator;
-use flows::{FLOWS, check_verdicts};
+use flows::{FLOWS, check_apart, check_verdicts};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 #[test]
 fn every_command_has_help_with_an_example() {
@@ -89,6 +91,12 @@ fn the_compiled_form_judges_flows() {
 }
 
 #[test]
+fn each_flow_is_judged_by_itself() {
+    check_apart("reading");
+    check_apart("compiled");
+}
+
+#[test]
 fn verdicts_come_while_the_input_is_still_open_and_exit_0_when_all_were_judged() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_isolator"))
         .args(["policy", "verdicts", "-f", &command::manifests(), "--flows", "-", "-o", "json"])
@@ -97,16 +105,21 @@ fn verdicts_come_while_the_input_is_still_open_and_exit_0_when_all_were_judged()
         .spawn()
         .unwrap();
     let mut input = child.stdin.take().unwrap();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let (sender, answers) = mpsc::channel();
+    let reader = std::thread::spawn(move || output.lines().try_for_each(|line| sender.send(line.unwrap())));
     for (flow, verdict, ..) in FLOWS {
         writeln!(input, "{flow}").unwrap();
         input.flush().unwrap();
-        let mut line = String::new();
-        output.read_line(&mut line).unwrap();
+        let Ok(line) = answers.recv_timeout(Duration::from_secs(20)) else {
+            child.kill().unwrap();
+            panic!("no answer while the input is open");
+        };
         assert!(line.starts_with(&format!(r#"{{"verdict":"{verdict}""#)), "{line}");
     }
     drop(input);
     assert_eq!(child.wait().unwrap().code(), Some(0));
+    reader.join().unwrap().unwrap();
 }
 
 #[test]

@@ -8,3 +8,8 @@ mod flows;
 fn the_kernel_judges_flows() {
     flows::check_verdicts("kernel");
 }
+
+#[test]
+fn the_kernel_judges_each_flow_by_itself() {
+    flows::check_apart("kernel");
+}
