@@ -215,12 +215,28 @@ fn lint_finds_what_is_suspicious_and_fails_on_errors() {
     std::fs::write(folder.join("policy.json"), policy).unwrap();
     std::fs::write(folder.join("pod.json"), r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":5}}"#)
         .unwrap();
+    for (name, port) in [("deaf", r#"{"port":443}"#), ("fine", r#"{"port":53,"protocol":"UDP"}"#)] {
+        let pod = format!(
+            r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"{name}","namespace":"a","labels":{{"app":"{name}"}}}},
+            "spec":{{"containers":[]}}}}"#
+        );
+        let policy = format!(
+            r#"{{"apiVersion":"networking.k8s.io/v1","kind":"NetworkPolicy","metadata":{{"name":"{name}","namespace":"a"}},
+            "spec":{{"podSelector":{{"matchLabels":{{"app":"{name}"}}}},"policyTypes":["Egress"],
+            "egress":[{{"ports":[{port}]}}]}}}}"#
+        );
+        let list = format!(r#"{{"apiVersion":"v1","kind":"List","items":[{pod},{policy}]}}"#);
+        std::fs::write(folder.join(format!("{name}.json")), list).unwrap();
+    }
     let ran = isolator(&format!("policy lint -o json -f {}", folder.display()), "");
     let problems: Vec<serde_json::Value> = serde_json::from_str(&ran.out).unwrap();
     let codes: Vec<_> = problems.iter().map(|problem| problem["code"].as_str().unwrap()).collect();
     for code in ["selects-nothing", "peer-matches-nothing", "named-port-unknown"] {
         assert!(codes.contains(&code), "{code} is not in {codes:?}");
     }
+    let deaf: Vec<_> =
+        problems.iter().filter(|problem| problem["code"] == "no-dns").map(|one| &one["object"]).collect();
+    assert_eq!(deaf, ["NetworkPolicy a/deaf"], "{}", ran.out);
     assert!(problems.iter().any(|problem| problem["severity"] == "error"), "{}", ran.out);
     assert_eq!(ran.code, Some(1));
     std::fs::remove_dir_all(&folder).unwrap();
