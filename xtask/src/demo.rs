@@ -13,16 +13,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-/// Two pods for each of three tenants, as a virtual cluster syncs them to its host.
+/// A server and a client for each of three tenants.
 const PODS: &str = include_str!("../demo/pods.yaml");
 /// Their namespaces without a tenant label.
 const OPEN: &str = include_str!("../demo/namespaces-open.yaml");
 /// The same with one.
 const ISOLATED: &str = include_str!("../demo/namespaces-isolated.yaml");
 /// A client and two servers.
-const CURL: &str = "tc-gamma/curl-x-default-x-tc-gamma";
-const OWN: &str = "tc-gamma/nginx-x-default-x-tc-gamma";
-const FOREIGN: &str = "tc-alpha/nginx-x-default-x-tc-alpha";
+const CURL: &str = "tc-gamma/curl";
+const OWN: &str = "tc-gamma/nginx";
+const FOREIGN: &str = "tc-alpha/nginx";
 /// curl's exit code for a time-out.
 const TIMED_OUT: i32 = 28;
 /// How long the agent may take to enforce a changed file.
