@@ -168,7 +168,9 @@ impl Controller {
                     ),
                 });
             }
-            attachments.insert(interface.ifindex, Attachment { pod: pod.cloned() });
+            let of_family = |v4: bool| interface.addresses.iter().copied().find(|addr| addr.is_v4() == v4);
+            let addrs = [of_family(true), of_family(false)];
+            attachments.insert(interface.ifindex, Attachment { pod: pod.cloned(), addrs });
         }
         problems.extend(self.unplaced(snapshot, compiled, &taken));
         (attachments, problems)

@@ -33,7 +33,7 @@ impl Nodes {
         for node in names {
             let mut attachments = BTreeMap::new();
             for (pod, ifindex) in pods.iter().filter(|pod| judging_node(pod) == node).zip(2..) {
-                attachments.insert(ifindex, Attachment { pod: Some(pod.key.clone()) });
+                attachments.insert(ifindex, Attachment::of(Some(pod.key.clone())));
                 interfaces.insert(pod.key.clone(), (node.to_owned(), ifindex));
             }
             let image = layout(&Image::default(), &compile(snapshot, node), &attachments, &params).unwrap();

@@ -43,7 +43,7 @@ impl Kernel {
     fn become_node(&mut self, snapshot: &Snapshot, node: &str) {
         let compiled = compile(snapshot, node);
         self.interfaces = compiled.endpoints.keys().cloned().zip(2..).collect();
-        let attachment = |(pod, ifindex): (&PodKey, &u32)| (*ifindex, Attachment { pod: Some(pod.clone()) });
+        let attachment = |(pod, ifindex): (&PodKey, &u32)| (*ifindex, Attachment::of(Some(pod.clone())));
         let attachments = self.interfaces.iter().map(attachment).collect();
         let capacities = layout::Capacities { cells: 1 << 16, intervals: 1 << 15, ..Default::default() };
         let params = Params { ticks_per_second: 100, events_per_second: 0, capacities };

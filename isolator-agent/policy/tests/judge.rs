@@ -89,7 +89,7 @@ fn pod() -> PodKey {
 /// Puts a policy in force, with an update's operations.
 fn enforce(memory: &mut Memory, compiled: &Compiled) {
     let params = Params { ticks_per_second: TICKS, events_per_second: 10, capacities: Capacities::default() };
-    let attachments = BTreeMap::from([(IFINDEX, Attachment { pod: Some(pod()) })]);
+    let attachments = BTreeMap::from([(IFINDEX, Attachment::of(Some(pod())))]);
     let next = layout(&memory.image, compiled, &attachments, &params).expect("fits");
     for op in diff(&memory.image, &next) {
         memory.image.apply(&op);

@@ -62,9 +62,7 @@ fn node(rows: Vec<Vec<CellSpec>>, endpoints: &[u32], addresses: impl Iterator<It
             reasons: vec![By::LocalHost],
             ..Compiled::default()
         },
-        attachments: numbered()
-            .map(|(i, _)| (2 + i as u32, Attachment { pod: Some(pod(i as u8)) }))
-            .collect(),
+        attachments: numbered().map(|(i, _)| (2 + i as u32, Attachment::of(Some(pod(i as u8))))).collect(),
     }
 }
 
@@ -136,15 +134,24 @@ fn what_does_not_concern_verdicts_needs_no_switch() {
 fn another_pod_on_the_same_interface_has_another_id() {
     let mut world = node(vec![vec![all(Effect::Allow)]], &[0, 0], [].into_iter());
     let image = next(&Image::default(), &world);
-    world.attachments.insert(2, Attachment { pod: Some(pod(1)) });
+    world.attachments.insert(2, Attachment::of(Some(pod(1))));
     let swapped = next(&image, &world);
     assert_ne!(swapped.endpoints[&2].id, image.endpoints[&2].id);
     assert_ne!(swapped.endpoints[&2].id, swapped.endpoints[&3].id);
     assert_eq!(swapped.endpoints[&3].id, image.endpoints[&3].id);
-    world.attachments.insert(2, Attachment { pod: None });
+    world.attachments.insert(2, Attachment::of(None));
     let unknown: Endpoint = next(&swapped, &world).endpoints[&2];
     assert_eq!((unknown.flags, unknown.slot), (0, image.endpoints[&2].slot));
     assert!(unknown.id != swapped.endpoints[&2].id && unknown.id != image.endpoints[&2].id);
+}
+
+#[test]
+fn a_pod_that_is_not_known_yet_may_answer_from_the_addresses_of_its_sandbox() {
+    let mut world = node(vec![vec![all(Effect::Allow)]], &[0], [].into_iter());
+    let own = Addr::v4([10, 0, 0, 9]);
+    world.attachments.insert(2, Attachment { pod: None, addrs: [Some(own), None] });
+    let unknown = next(&Image::default(), &world).endpoints[&2];
+    assert_eq!((unknown.flags, unknown.addrs), (0, [own, Addr::UNSPECIFIED]));
 }
 
 #[test]

@@ -136,7 +136,7 @@ impl<'a> Bench<'a> {
     fn attach(&mut self, role: Role) -> Result<Endpoint> {
         let params =
             Params { ticks_per_second: 1 << 20, events_per_second: 100, capacities: Default::default() };
-        let attachments = BTreeMap::from([(IFINDEX, Attachment { pod: Some(role.pod()) })]);
+        let attachments = BTreeMap::from([(IFINDEX, Attachment::of(Some(role.pod())))]);
         let next = layout(&self.image, &self.compiled, &attachments, &params)?;
         self.loaded.store.apply(&diff(&self.image, &next))?;
         self.image = next;

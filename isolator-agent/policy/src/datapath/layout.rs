@@ -30,6 +30,16 @@ use std::fmt;
 pub struct Attachment {
     /// The pod behind it; `None` while only the sandbox is known.
     pub pod: Option<PodKey>,
+    /// Addresses found in the sandbox, IPv4 (mapped) and IPv6: what a pod that is not known yet may send from.
+    pub addrs: [Option<Addr>; 2],
+}
+
+impl Attachment {
+    /// The interface of this pod, or of one that is not known; nothing is known of addresses.
+    #[must_use]
+    pub fn of(pod: Option<PodKey>) -> Self {
+        Attachment { pod, addrs: [None; 2] }
+    }
 }
 
 /// What the image depends on beside policy.
@@ -281,7 +291,7 @@ fn endpoints(
             identity: spec.map_or(0, |spec| spec.identity),
             tenant: spec.map_or(0, |spec| spec.tenant),
             flags: if spec.is_some() { Endpoint::KNOWN } else { 0 },
-            addrs: spec.map_or([None, None], |spec| spec.addrs).map(|addr| addr.unwrap_or(Addr::UNSPECIFIED)),
+            addrs: spec.map_or(attachment.addrs, |spec| spec.addrs).map(Option::unwrap_or_default),
             rows: [rows, rows],
         };
         endpoints.insert(*ifindex, endpoint);

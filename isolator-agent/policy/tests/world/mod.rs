@@ -227,7 +227,7 @@ impl From<&Knobs> for World {
         };
         let attachments = INTERFACES
             .zip(interfaces)
-            .filter_map(|(ifindex, what)| what.map(|p| (ifindex, Attachment { pod: p.map(pod) })))
+            .filter_map(|(ifindex, what)| what.map(|p| (ifindex, Attachment::of(p.map(pod)))))
             .collect();
         World { compiled, attachments }
     }

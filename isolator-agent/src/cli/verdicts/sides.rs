@@ -109,7 +109,7 @@ impl<M: Machine> Node<M> {
 
 fn image(compiled: &Compiled, interfaces: &HashMap<PodKey, u32>) -> Result<Image> {
     let attachments: BTreeMap<_, _> =
-        interfaces.iter().map(|(pod, ifindex)| (*ifindex, Attachment { pod: Some(pod.clone()) })).collect();
+        interfaces.iter().map(|(pod, ifindex)| (*ifindex, Attachment::of(Some(pod.clone())))).collect();
     // No time passes while flows are judged, and no event may be missed.
     let params =
         Params { ticks_per_second: 100, events_per_second: u32::MAX, capacities: Default::default() };
