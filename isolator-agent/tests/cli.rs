@@ -1,6 +1,5 @@
 //! The binary as people and tools use it, offline: help, errors, exit codes, listings, verdicts. Not here: what
 //! needs a kernel (`kernel_verdicts`).
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod command;
 mod flows;
