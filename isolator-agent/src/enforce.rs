@@ -7,14 +7,18 @@ use crate::datapath::attach::{AttachError, Attacher};
 use crate::datapath::discover::{self, Found, Unenforced};
 use crate::datapath::features::{Feature, Features};
 use crate::datapath::load::Loaded;
+use crate::datapath::sockets;
 use crate::known::Known;
 use crate::source::placement::{Overlay, Placements};
 use crate::status::{Counts, MapUse, ProblemEntry, Process, Status};
 use isolator_common::endpoint::Endpoint;
 use isolator_common::tables::{MAX_ENDPOINTS, capacity, name};
 use isolator_policy::cluster::change::Change;
+use isolator_policy::datapath::adopt;
 use isolator_policy::datapath::image::Image;
+use isolator_policy::datapath::memory::Memory;
 use isolator_policy::model::{Problem, Severity};
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -172,6 +176,7 @@ impl Enforcer {
             unknown_interfaces: 0,
         };
         self.planned = problems;
+        let next = self.adopt(next);
         if !ops.is_empty() {
             match self.loaded.store.apply(&ops) {
                 Ok(applied) => {
@@ -202,6 +207,32 @@ impl Enforcer {
         }
         self.known.replace(self.controller.image(), snapshot);
         self.status.synced = true;
+    }
+
+    /// Writes entries for connections that run without one and will need one under `next`, which it hands back.
+    fn adopt(&mut self, next: Image) -> Image {
+        let image = self.controller.image();
+        let interfaces = self.controller.enforced();
+        let now = ticks(next.state.ticks_per_second);
+        let memory = Memory::new(next);
+        for endpoint in adopt::changed(&image, &memory.image) {
+            let Some(interface) = interfaces.iter().find(|found| found.ifindex == endpoint.ifindex) else {
+                continue;
+            };
+            let sockets = match sockets::connections(&self.config.sandboxes.join(&interface.sandbox)) {
+                Ok(sockets) => sockets,
+                Err(error) => {
+                    // Nothing widens: connections that wait for an answer may have to start again.
+                    warn!(interface = interface.name, %error, "cannot list the pod's connections");
+                    continue;
+                }
+            };
+            let entries = adopt::adopt(&memory, endpoint, &sockets, now);
+            if let Err(error) = self.loaded.store.adopt(&entries) {
+                warn!(interface = interface.name, %error, "cannot remember the pod's connections");
+            }
+        }
+        memory.image
     }
 
     /// Attaches to every interface that is wanted and not attached yet.
@@ -327,6 +358,14 @@ pub(crate) fn read_placements(path: &Path) -> Result<Placements, Problem> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Placements::default()),
         Err(error) => Err(problem(format!("{error}. The placements read before stay in force."))),
     }
+}
+
+/// The kernel's tick counter as programs see it: it starts five minutes before its first wrap
+/// (`INITIAL_JIFFIES` of `include/linux/jiffies.h`), and advances with the monotonic clock.
+fn ticks(per_second: u32) -> u32 {
+    let since_boot = clock_gettime(ClockId::Monotonic);
+    let seconds = u32::try_from(since_boot.tv_sec & 0xffff_ffff).unwrap_or_default();
+    seconds.wrapping_sub(300).wrapping_mul(per_second)
 }
 
 /// Milliseconds since 1970, UTC.

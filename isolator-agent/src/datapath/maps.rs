@@ -4,6 +4,7 @@
 use super::table::{Table, Wire};
 use aya::maps::MapData;
 use isolator_common::addr::{Addr, Prefix};
+use isolator_common::conntrack::{Connection, Key4, Key6};
 use isolator_common::endpoint::{Endpoint, Peer, State};
 use isolator_common::event::{NAME_BYTES, NameKey};
 use isolator_common::policy::Word;
@@ -56,6 +57,8 @@ pub(crate) struct Maps {
     pub(crate) cells: Table<u32, u32>,
     pub(crate) intervals: Table<u32, u64>,
     pub(crate) names: Table<NameKey, [u8; NAME_BYTES]>,
+    pub(crate) established4: Table<Key4, Connection>,
+    pub(crate) established6: Table<Key6, Connection>,
 }
 
 /// The typed form of one of `maps`.
@@ -84,6 +87,8 @@ impl Maps {
             cells: table(maps, name::CELLS, batch)?,
             intervals: table(maps, name::INTERVALS, batch)?,
             names: table(maps, name::NAMES, batch)?,
+            established4: table(maps, name::ESTABLISHED4, false)?,
+            established6: table(maps, name::ESTABLISHED6, false)?,
         })
     }
 

@@ -21,6 +21,7 @@ mod maps;
 mod netlink;
 pub mod read;
 pub mod run;
+pub mod sockets;
 pub mod store;
 mod table;
 pub mod watch;

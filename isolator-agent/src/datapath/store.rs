@@ -6,6 +6,7 @@ use super::maps::{MapError, Maps, TrieKey, encode_name, of};
 use super::table::{PerCpu, Table, Wire};
 use aya::maps::MapData;
 use isolator_common::addr::Addr;
+use isolator_common::conntrack::{Connection, ConnectionKey};
 use isolator_common::endpoint::{Endpoint, Peer, State};
 use isolator_common::policy::Direction;
 use isolator_common::reason::Reason;
@@ -90,6 +91,21 @@ impl Store {
     /// When the kernel refuses the look-up.
     pub fn state(&self) -> Result<State, MapError> {
         self.maps.state()
+    }
+
+    /// Writes entries of connections that have none; those that the programs made stay.
+    ///
+    /// # Errors
+    /// When the kernel refuses a write.
+    pub fn adopt(&mut self, entries: &[(ConnectionKey, Connection)]) -> Result<(), MapError> {
+        for (key, connection) in entries {
+            if key.remote.is_v4() {
+                add(&self.maps.established4, &key.key4(), connection).map_err(of(name::ESTABLISHED4))?;
+            } else {
+                add(&self.maps.established6, &key.key6(), connection).map_err(of(name::ESTABLISHED6))?;
+            }
+        }
+        Ok(())
     }
 
     /// Executes the operations in order.
@@ -263,5 +279,12 @@ fn put_run<K: Wire, V: Wire>(
     match table.put_many(&keys, &values) {
         Ok(()) => Ok(keys.len()),
         Err((written, error)) => Err(write(map, table, op + written, error)),
+    }
+}
+/// Adds an entry where there is none.
+fn add<K: Wire>(table: &Table<K, Connection>, key: &K, connection: &Connection) -> io::Result<()> {
+    match table.get(key)? {
+        Some(_) => Ok(()),
+        None => table.put(key, connection),
     }
 }

@@ -3,7 +3,7 @@
 
 use super::lab::Live;
 use serde_json::{Value, json};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -29,11 +29,15 @@ fn policy(other: &str) -> Value {
             "ingress": [from("friend", 80), from(other, 81)]}})
 }
 
-fn lab() -> Option<Live> {
+fn bare() -> Option<Live> {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
     let pods =
         [pod("server", &[80, 81]), pod("friend", &[]), pod("stranger", &[]), pod("left", &[]), namespace];
-    let live = Live::up(&pods, &[])?;
+    Live::up(&pods, &[])
+}
+
+fn lab() -> Option<Live> {
+    let live = bare()?;
     live.put("policy", &[policy("left")]);
     live.until(NODE, "the policy", |status| status["counts"]["policies"] == 1);
     Some(live)
@@ -142,4 +146,21 @@ fn a_broken_edit_keeps_the_last_good_version_and_says_so() {
     assert_eq!(live.probe(&[flow("shop/friend"), flow("shop/stranger")], "1s"), ["connected", "timeout"]);
     live.put("policy", &[policy("left")]);
     live.until(NODE, "the repair", |status| status["problems"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_connection_that_waits_goes_on_when_its_endpoint_becomes_isolated() {
+    let Some(live) = bare() else { return };
+    let (mut server, mut client) = live.connection("shop/server", "shop/friend", 7000);
+    // From now on the friend takes nothing in but answers. It has said nothing, and goes on saying nothing.
+    let isolate = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": "friend", "namespace": "shop"},
+        "spec": {"podSelector": {"matchLabels": {"app": "friend"}}, "policyTypes": ["Ingress"]}});
+    let before = live.generation(NODE);
+    live.put("policy", &[isolate]);
+    live.until(NODE, "the isolation", |status| status["generation"].as_u64().unwrap() > before);
+    server.write_all(b"late answer\n").unwrap();
+    let mut heard = [0; 12];
+    client.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"late answer\n");
 }

@@ -1,7 +1,11 @@
 //! A lab with agents for one test: made from manifests, changed, probed, taken away. Not here: expectations.
 
+use isolator_agent::lab::load_record;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
-use std::fs;
+use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -80,6 +84,30 @@ impl Live {
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert_eq!(results.len(), flows.len(), "one line for each flow\n{said}{complaint}");
         results
+    }
+
+    /// A connection between two pods: the server's end and the client's, whose reads give up after some seconds.
+    pub(super) fn connection(&self, server: &str, client: &str, port: u16) -> (TcpStream, TcpStream) {
+        let labs = self.folder.join("labs");
+        let (_, record) = load_record(Some(&labs), Some(&self.name)).unwrap();
+        let address =
+            record.pods[server].place.addresses.iter().find(|address| address.is_ipv4()).copied().unwrap();
+        let inside = |pod: &str| File::open(record.netns(&record.pods[pod].place)).unwrap();
+        let (server, client) = (inside(server), inside(client));
+        // Sockets stay in the namespace that they were made in; threads that have moved never come back.
+        let listener = std::thread::spawn(move || {
+            move_into_link_name_space(server.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            TcpListener::bind((address, port)).unwrap()
+        });
+        let listener = listener.join().unwrap();
+        let connected = std::thread::spawn(move || {
+            move_into_link_name_space(client.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            TcpStream::connect_timeout(&(address, port).into(), PATIENCE).unwrap()
+        });
+        let (accepted, _) = listener.accept().unwrap();
+        let connected = connected.join().unwrap();
+        connected.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        (accepted, connected)
     }
 
     /// The run folder of a node's agent.

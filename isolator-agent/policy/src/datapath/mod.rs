@@ -4,6 +4,7 @@
 //! (`datapath::store` in the agent).
 
 mod addresses;
+pub mod adopt;
 pub mod compiled;
 pub mod diff;
 mod extents;

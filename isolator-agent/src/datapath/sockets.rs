@@ -1,0 +1,99 @@
+//! The TCP connections of a pod, read in its network namespace from the kernel's own table
+//! (`Documentation/networking/proc_net_tcp.rst`). Not here: what they need (`isolator_policy::datapath::adopt`).
+
+use isolator_common::addr::Addr;
+use isolator_policy::datapath::adopt::Socket;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+/// `TCP_LISTEN` of `include/net/tcp_states.h`.
+const LISTEN: u8 = 10;
+/// States in which data may still come: established, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT.
+const ALIVE: [u8; 4] = [1, 4, 5, 8];
+
+/// One line of the table.
+struct Line {
+    local_port: u16,
+    remote: Addr,
+    remote_port: u16,
+    state: u8,
+}
+
+/// The connections inside the namespace that `sandbox` leads to.
+///
+/// # Errors
+/// When the namespace cannot be entered or its table not be read.
+pub fn connections(sandbox: &Path) -> io::Result<Vec<Socket>> {
+    let namespace = File::open(sandbox)?;
+    // A thread of its own: it never comes back from there.
+    let tables = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+            let v4 = fs::read_to_string("/proc/thread-self/net/tcp")?;
+            // A kernel without IPv6 has no such table.
+            let v6 = fs::read_to_string("/proc/thread-self/net/tcp6").unwrap_or_default();
+            Ok([v4, v6])
+        });
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread inside it has panicked")))
+    })?;
+    let lines: Vec<Line> = tables.iter().flat_map(|table| table.lines().filter_map(line)).collect();
+    let listening: BTreeSet<u16> =
+        lines.iter().filter(|line| line.state == LISTEN).map(|line| line.local_port).collect();
+    let alive = lines.iter().filter(|line| ALIVE.contains(&line.state));
+    let socket = |line: &Line| Socket {
+        remote: line.remote,
+        local_port: line.local_port,
+        remote_port: line.remote_port,
+        accepted: listening.contains(&line.local_port),
+    };
+    Ok(alive.map(socket).collect())
+}
+
+/// Reads `sl: LOCAL:PORT REMOTE:PORT STATE …`; the heading is no such line.
+fn line(text: &str) -> Option<Line> {
+    let mut fields = text.split_whitespace().skip(1);
+    let (_, local_port) = end(fields.next()?)?;
+    let (remote, remote_port) = end(fields.next()?)?;
+    let state = u8::from_str_radix(fields.next()?, 16).ok()?;
+    Some(Line { local_port, remote, remote_port, state })
+}
+
+/// An address in words of the machine's byte order, and a port.
+fn end(text: &str) -> Option<(Addr, u16)> {
+    let (address, port) = text.split_once(':')?;
+    let word = |at: usize| u32::from_str_radix(address.get(at..at + 8)?, 16).ok().map(u32::to_ne_bytes);
+    let addr = match address.len() {
+        8 => Addr::v4(word(0)?),
+        32 => {
+            let mut bytes = [0; 16];
+            for (i, chunk) in bytes.chunks_mut(4).enumerate() {
+                chunk.copy_from_slice(&word(i * 8)?);
+            }
+            Addr(bytes)
+        }
+        _ => return None,
+    };
+    Some((addr, u16::from_str_radix(port, 16).ok()?))
+}
+
+#[cfg(all(test, target_endian = "little"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_both_families_are_read_and_the_heading_is_not() {
+        assert!(
+            line("  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt").is_none()
+        );
+        let v4 = line("   0: 0A00F40A:1F90 0700F40A:C350 01 00000000:00000000 00:00000000").expect("a line");
+        assert_eq!((v4.local_port, v4.remote, v4.remote_port), (8080, Addr::v4([10, 244, 0, 7]), 50_000));
+        let v6 =
+            line("   1: 00000000000000000000000001000000:0050 0000000000000000FFFF00000700F40A:C350 0A 0:0");
+        let v6 = v6.expect("a line");
+        assert_eq!((v6.local_port, v6.remote, v6.state), (80, Addr::v4([10, 244, 0, 7]), LISTEN));
+    }
+}
