@@ -1,55 +1,12 @@
 //! Upstream's verdicts on 30,000 flows: manifests go in, and both the direct reading and the maps in memory must
 //! say what upstream said, for each side of each flow. Not here: the loaded programs (`upstream_netpol`).
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod memory;
 mod upstream;
 
-use isolator_common::policy::Direction;
-use isolator_policy::cluster::snapshot::Snapshot;
-use isolator_policy::datapath::frame::Frame;
-use isolator_policy::datapath::image::Image;
-use isolator_policy::datapath::layout::{Attachment, Capacities, Params, layout};
-use isolator_policy::datapath::memory::{Memory, judge_frame};
-use isolator_policy::meaning::compile::compile;
-use isolator_policy::meaning::flow::{Found, find, judging_node};
 use isolator_policy::meaning::oracle::judge;
-use isolator_policy::model::PodKey;
-use std::collections::{BTreeMap, BTreeSet};
-use upstream::{compare, is_loopback};
-
-/// Every node's maps, and each pod's node and interface there.
-struct Nodes {
-    memories: BTreeMap<String, Memory>,
-    interfaces: BTreeMap<PodKey, (String, u32)>,
-}
-
-impl Nodes {
-    fn new(snapshot: &Snapshot) -> Self {
-        let pods: Vec<_> = snapshot.pods().values().filter(|pod| pod.is_endpoint()).collect();
-        let names: BTreeSet<&str> = pods.iter().map(|pod| judging_node(pod)).collect();
-        let params =
-            Params { ticks_per_second: 100, events_per_second: 100, capacities: Capacities::default() };
-        let (mut memories, mut interfaces) = (BTreeMap::new(), BTreeMap::new());
-        for node in names {
-            let mut attachments = BTreeMap::new();
-            for (pod, ifindex) in pods.iter().filter(|pod| judging_node(pod) == node).zip(2..) {
-                attachments.insert(ifindex, Attachment::of(Some(pod.key.clone())));
-                interfaces.insert(pod.key.clone(), (node.to_owned(), ifindex));
-            }
-            let image = layout(&Image::default(), &compile(snapshot, node), &attachments, &params).unwrap();
-            memories.insert(node.to_owned(), Memory::new(image));
-        }
-        Nodes { memories, interfaces }
-    }
-
-    /// Whether the first packet of a flow passes at one end. Where no pod is, nothing judges.
-    fn passes(&self, at: &Found<'_>, frame: &[u8], direction: Direction) -> bool {
-        let Some((node, ifindex)) = at.pod.map(|pod| &self.interfaces[&pod.key]) else { return true };
-        let memory = &self.memories[node];
-        memory.forget_all();
-        judge_frame(memory, *ifindex, frame, direction).reason.passes()
-    }
-}
+use memory::Nodes;
+use upstream::compare;
 
 #[test]
 fn the_direct_reading_says_what_upstream_says() {
@@ -63,14 +20,6 @@ fn the_direct_reading_says_what_upstream_says() {
 fn the_compiled_maps_say_what_upstream_says() {
     compare(|snapshot, flows| {
         let nodes = Nodes::new(snapshot);
-        let said = flows.iter().map(|flow| {
-            let (from, to) = find(snapshot, flow).unwrap();
-            if is_loopback(&from, &to) {
-                return (true, true);
-            }
-            let frame = Frame::flow(from.addr, to.addr, flow.protocol, flow.port).bytes();
-            (nodes.passes(&from, &frame, Direction::Egress), nodes.passes(&to, &frame, Direction::Ingress))
-        });
-        said.collect()
+        flows.iter().map(|flow| nodes.judge(snapshot, flow)).collect()
     });
 }

@@ -8,7 +8,7 @@ use isolator_common::addr::Addr;
 use isolator_policy::cluster::change::Change;
 use isolator_policy::cluster::index::{Index, Options};
 use isolator_policy::cluster::snapshot::Snapshot;
-use isolator_policy::meaning::flow::{End, FlowSpec, Found};
+use isolator_policy::meaning::flow::{End, FlowSpec};
 use isolator_policy::model::{PodKey, Severity};
 use serde::Deserialize;
 use std::net::IpAddr;
@@ -101,9 +101,4 @@ pub(crate) fn compare(mut engine: impl FnMut(&Snapshot, &[FlowSpec]) -> Vec<(boo
     assert_eq!((cases.len(), flows), (150, 30_000));
     let shown = wrong.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
     assert!(wrong.is_empty(), "{} flows are judged wrongly:\n{shown}", wrong.len());
-}
-
-/// Whether both ends are one pod. What a pod says to itself does not leave it, so no program sees it.
-pub(crate) fn is_loopback(from: &Found<'_>, to: &Found<'_>) -> bool {
-    from.pod.zip(to.pod).is_some_and(|(from, to)| from.key == to.key)
 }
