@@ -19,8 +19,8 @@ const WORDS: [(&str, &str); 3] = [
 const PARTS: [(&str, &str); 5] = [
     ("todo!(", "write it, or leave the whole feature out"),
     ("unimplemented!(", "write it, or leave the whole feature out"),
-    ("/work/", "a path of one machine: make it relative, or an argument"),
-    ("/root/", "a path of one machine: make it relative, or an argument"),
+    (concat!("/", "root/"), "a path of one machine: make it relative, or an argument"),
+    (concat!("/", "home/"), "a path of one machine: make it relative, or an argument"),
     ("--test-threads=1", "give the tests names and namespaces of their own, so that they run in parallel"),
 ];
 
@@ -74,8 +74,8 @@ mod tests {
             "FIXME: no",
             "x // XXX",
             "todo!()",
-            "see /work/notes",
-            "cd /root/x",
+            concat!("see /", "home/notes"),
+            concat!("cd /", "root/x"),
             "cargo test -- --test-threads=1",
             "    #[ignore = \"slow\"]",
         ] {
