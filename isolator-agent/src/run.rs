@@ -24,6 +24,8 @@ use tracing::{info, warn};
 
 /// Looked at anyway after this long: a missed notification must not last.
 const SAFETY_NET: Duration = Duration::from_secs(30);
+/// Folder of last good manifests in the run folder.
+const LAST_GOOD: &str = "last-good";
 /// After a failure.
 const RETRY: Duration = Duration::from_secs(1);
 /// Events that one tenant may cause per second and CPU.
@@ -58,8 +60,9 @@ async fn daemon(config: Config) -> Result<ExitCode> {
         "opened the maps"
     );
 
-    let ManifestSource { initial, mut updates } = ManifestSource::start(&config.manifests)
-        .with_context(|| format!("cannot watch the manifests in {}", config.manifests.display()))?;
+    let ManifestSource { initial, mut updates } =
+        ManifestSource::start_remembering(&config.manifests, &config.run_dir.join(LAST_GOOD))
+            .with_context(|| format!("cannot watch the manifests in {}", config.manifests.display()))?;
     let mut interfaces = watch::watch(&config.sandboxes)?;
     let options = Options { tenant_label: config.tenant_label.clone() };
     let controller = Controller::new(&config.node, options, params()?, image, config.permissive);

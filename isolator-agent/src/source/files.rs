@@ -110,6 +110,13 @@ impl Folder {
         problems
     }
 
+    /// Whether all of a known file could be taken as it is written.
+    #[must_use]
+    pub fn is_good(&self, path: &str) -> bool {
+        let wrong = |file: &File| file.problems.iter().any(|problem| problem.severity == Severity::Error);
+        self.files.get(path).is_some_and(|file| !wrong(file))
+    }
+
     /// The files that are known, in order.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)

@@ -5,6 +5,7 @@
 //!  bytes ─► documents (YAML, JSON) ─► Node (value and position) ─► convert ─► Object | Problem
 //!                                                                               │
 //!  watch (notify, debounce, re-read) ─► files::Folder (last good versions) ◄────┘ ─► Update
+//!                                          remembered (last good texts, across restarts)
 //! ```
 //!
 //! The only place that knows `k8s_openapi`. Not here: what objects mean together, and clusters' API servers.
@@ -16,6 +17,7 @@ mod json;
 mod load;
 mod node;
 pub mod placement;
+mod remembered;
 mod scan;
 mod watch;
 mod yaml;

@@ -2,8 +2,9 @@
 //! belongs together, and a slow re-read catches what inotify did not say. Not here: what files say
 //! (`files`), how they are found (`scan`).
 
-use super::files::{Folder, error};
+use super::files::{Content, Folder, error};
 use super::load::{Loaded, unreadable_folder};
+use super::remembered::Remembered;
 use super::scan::{self, Listing, Stamp};
 use isolator_policy::cluster::change::Change;
 use isolator_policy::model::{Problem, Severity};
@@ -55,6 +56,19 @@ impl ManifestSource {
     /// The folder is not there or cannot be read. Once started, trouble with it is a problem in an update,
     /// and what it said before stays in force.
     pub fn start(folder: &Path) -> io::Result<ManifestSource> {
+        ManifestSource::begin(folder, None)
+    }
+
+    /// The same with a memory: what was good in an earlier run, and is broken now, stays in force. The last good
+    /// texts are kept in the folder `memory`.
+    ///
+    /// # Errors
+    /// As [`ManifestSource::start`]. A memory that cannot be written to is a problem in an update.
+    pub fn start_remembering(folder: &Path, memory: &Path) -> io::Result<ManifestSource> {
+        ManifestSource::begin(folder, Some(Remembered::new(memory)))
+    }
+
+    fn begin(folder: &Path, remembered: Option<Remembered>) -> io::Result<ManifestSource> {
         let absolute = std::path::absolute(folder)?;
         let (signals, inbox) = channel();
         let (updates, outbox) = mpsc::channel(BACKLOG);
@@ -65,6 +79,8 @@ impl ManifestSource {
             watcher: None,
             identity: None,
             folder: Folder::new(),
+            remembered,
+            forgetful: None,
             stamps: BTreeMap::new(),
             around: Vec::new(),
             problems: Vec::new(),
@@ -73,6 +89,7 @@ impl ManifestSource {
         watch.attach(identity(folder)?);
         let listing = scan::list(folder)?;
         watch.take(&listing, &BTreeSet::new());
+        watch.recall();
         watch.problems = watch.all_problems();
         let initial = Loaded { objects: watch.folder.objects(), problems: watch.problems.clone() };
         thread::Builder::new().name("manifests".to_owned()).spawn(move || watch.run(&inbox, &updates))?;
@@ -113,6 +130,10 @@ struct Watch {
     /// Device and inode of the folder that was read; `None` while it is gone.
     identity: Option<(u64, u64)>,
     folder: Folder,
+    /// Where last good texts are kept.
+    remembered: Option<Remembered>,
+    /// Why they could not be kept at the last try.
+    forgetful: Option<Problem>,
     stamps: BTreeMap<String, Stamp>,
     /// What is wrong around the files: the folder, its sub-folders, the watch.
     around: Vec<Problem>,
@@ -290,20 +311,64 @@ impl Watch {
     /// Reads files and applies what they say as one batch.
     fn read(&mut self, files: &BTreeSet<String>) -> Vec<Change> {
         let mut batch = Vec::new();
+        let mut texts = Vec::new();
         for path in files {
             let (stamp, content) = scan::read(Path::new(path));
+            if self.remembered.is_some() {
+                texts.push((path.clone(), content.clone()));
+            }
             match stamp {
                 Some(stamp) => self.stamps.insert(path.clone(), stamp),
                 None => self.stamps.remove(path),
             };
             batch.push((path.clone(), content));
         }
-        self.folder.apply(batch)
+        let changes = self.folder.apply(batch);
+        self.remember(&texts);
+        changes
+    }
+
+    /// Keeps the texts that are good, forgets those that are gone.
+    fn remember(&mut self, texts: &[(String, Content)]) {
+        let Some(remembered) = &self.remembered else { return };
+        for (path, content) in texts {
+            let Ok(inside) = Path::new(path).strip_prefix(&self.shown) else { continue };
+            match content {
+                Content::Gone => remembered.forget(inside),
+                Content::Bytes(text) if self.folder.is_good(path) => {
+                    let kept = remembered.keep(inside, text);
+                    self.forgetful = kept.err().map(|reason| {
+                        let message = format!(
+                            "its last good version cannot be kept ({reason}): a restart would forget it while an \
+                             edit is broken"
+                        );
+                        Problem { severity: Severity::Warning, ..error("not-kept", path, String::new(), message) }
+                    });
+                }
+                Content::Bytes(_) | Content::Unreadable(_) => {}
+            }
+        }
+    }
+
+    /// At the start: files that are broken now say what they last said, and then what they say.
+    fn recall(&mut self) {
+        let Some(remembered) = self.remembered.clone() else { return };
+        let broken: Vec<String> =
+            self.folder.paths().filter(|path| !self.folder.is_good(path)).map(str::to_owned).collect();
+        for path in broken {
+            let inside = Path::new(&path).strip_prefix(&self.shown).ok();
+            if let Some(text) = inside.and_then(|inside| remembered.recall(inside)) {
+                self.folder.update(&path, Content::Bytes(text));
+                let (_, content) = scan::read(Path::new(&path));
+                self.folder.update(&path, content);
+            }
+        }
     }
 
     fn all_problems(&self) -> Vec<Problem> {
         let mut problems = self.around.clone();
         problems.extend(self.folder.problems());
+        problems.extend(self.forgetful.clone());
         problems
     }
 }

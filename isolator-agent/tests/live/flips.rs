@@ -144,6 +144,14 @@ fn a_broken_edit_keeps_the_last_good_version_and_says_so() {
     }
     let flow = |from: &str| json!({"from": from, "to": "shop/server", "protocol": "TCP", "port": 80});
     assert_eq!(live.probe(&[flow("shop/friend"), flow("shop/stranger")], "1s"), ["connected", "timeout"]);
+    // A restart does not forget it.
+    let pid = live.status(NODE)["process"]["pid"].clone();
+    live.ok(&["lab", "agent", "kill", NODE]);
+    live.ok(&["lab", "agent", "restart", NODE]);
+    let again = |status: &Value| status["process"]["pid"] != pid && status["synced"] == true;
+    let status = live.until(NODE, "a restart", again);
+    assert!(status["problems"].to_string().contains("policy.json"), "still said: {status:#}");
+    assert_eq!(live.probe(&[flow("shop/friend"), flow("shop/stranger")], "1s"), ["connected", "timeout"]);
     live.put("policy", &[policy("left")]);
     live.until(NODE, "the repair", |status| status["problems"].as_array().unwrap().is_empty());
 }
