@@ -53,7 +53,7 @@ fn replay(case: &Value) -> usize {
         more.extend(["--external", outside.as_str()]);
     }
     let Some(live) = Live::up(manifests, &more) else { return 0 };
-    let results = live.probe(&flows, "1500ms");
+    let results = live.probe(&flows, "3s");
     let wrong: Vec<String> = results
         .iter()
         .zip(&wanted)
