@@ -3,8 +3,8 @@
 
 use crate::config::Config;
 use crate::controller::{Controller, Plan};
-use crate::datapath::attach::{AttachError, Attacher};
-use crate::datapath::discover::{self, Found, Unenforced};
+use crate::datapath::attach::{self, AttachError, Attacher};
+use crate::datapath::discover::{self, Found, Interface, Unenforced};
 use crate::datapath::features::{Feature, Features};
 use crate::datapath::load::Loaded;
 use crate::datapath::sockets;
@@ -115,8 +115,14 @@ impl Enforcer {
             }
         }
         match discover::discover(&self.config.sandboxes) {
-            Ok(Found { interfaces, unenforced }) => {
+            Ok(Found { mut interfaces, unenforced }) => {
                 problems.extend(unenforced.iter().map(|sandbox| self.unenforced(sandbox)));
+                let missing =
+                    self.controller.enforced().into_iter().filter(|known| !interfaces.contains(known));
+                for kept in missing.filter(|known| self.still_there(known, &interfaces)).collect::<Vec<_>>() {
+                    problems.push(self.kept(&kept));
+                    interfaces.push(kept);
+                }
                 self.controller.interfaces(interfaces, problems);
             }
             Err(error) => {
@@ -127,6 +133,23 @@ impl Enforcer {
                 self.controller.discovery_problems(problems);
             }
         }
+    }
+
+    /// Whether an interface that is enforced, and was not found this time, is on the node all the same. A sandbox
+    /// that is gone or cannot be read is no reason to let go: that would let everything pass.
+    fn still_there(&self, known: &Interface, found: &[Interface]) -> bool {
+        self.attached.contains(&known.ifindex)
+            && found.iter().all(|other| other.ifindex != known.ifindex)
+            && discover::name_of(known.ifindex).is_some_and(|name| name == known.name)
+    }
+
+    fn kept(&self, interface: &Interface) -> Problem {
+        let Interface { name, sandbox, .. } = interface;
+        let message = format!(
+            "interface {name} is there, but its sandbox {sandbox} is not, or cannot be read; what was enforced on it \
+             stays. It is let go when the interface vanishes"
+        );
+        Problem { severity: Severity::Warning, message, ..self.problem("sandbox-lost") }
     }
 
     fn unenforced(&self, sandbox: &Unenforced) -> Problem {
@@ -264,7 +287,17 @@ impl Enforcer {
         if !self.failures.is_empty() || keep == self.kept {
             return;
         }
-        match self.attacher.sweep(&keep) {
+        let mut spared = keep.clone();
+        if !self.config.permissive {
+            // What an earlier run has enforced and nobody finds now stays attached: without an entry it drops all.
+            match attach::attachments(&self.config.pin_dir) {
+                Ok(all) => spared.extend(
+                    all.iter().map(|one| one.ifindex).filter(|index| discover::name_of(*index).is_some()),
+                ),
+                Err(refused) => return self.fail("not-swept", refused.to_string()),
+            }
+        }
+        match self.attacher.sweep(&spared) {
             Ok(gone) => {
                 for ifindex in gone {
                     info!(ifindex, "let go");

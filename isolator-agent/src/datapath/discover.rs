@@ -4,6 +4,7 @@
 
 use super::netlink::{Link, Owned, Route};
 use isolator_common::addr::Addr;
+use rustix::net::{AddressFamily, SocketType};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -123,6 +124,13 @@ pub fn discover(dir: &Path) -> Result<Found, DiscoverError> {
 pub fn local_addresses() -> Result<BTreeSet<Addr>, DiscoverError> {
     let addresses = Route::open().and_then(|route| route.addresses()).map_err(DiscoverError::Netlink)?;
     Ok(addresses.into_iter().map(|owned| owned.addr).collect())
+}
+
+/// The name of an interface of this thread's namespace; `None` where there is none with this index.
+#[must_use]
+pub fn name_of(ifindex: u32) -> Option<String> {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).ok()?;
+    rustix::net::netdevice::index_to_name(socket, ifindex).ok()
 }
 
 /// Device and inode tell namespaces apart.

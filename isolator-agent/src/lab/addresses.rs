@@ -1,6 +1,7 @@
 //! Address ranges and the choice of free addresses in them. Pure. Not here: who gets which address (`plan`).
 
-use isolator_common::addr::{Addr, Prefix, V4_MAPPED_BITS};
+use isolator_common::addr::{Prefix, V4_MAPPED_BITS};
+use isolator_policy::model::ip;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -74,11 +75,6 @@ impl From<&Prefix> for Range {
         // At most 128: both forms of a prefix are.
         Range { base: ip(&prefix.addr), bits: bits as u8 }
     }
-}
-
-/// The address in the standard library's form.
-pub(crate) fn ip(addr: &Addr) -> IpAddr {
-    if addr.is_v4() { IpAddr::V4(Ipv4Addr::from(addr.low32())) } else { IpAddr::V6(Ipv6Addr::from(addr.0)) }
 }
 
 /// Bits of an address of this family.

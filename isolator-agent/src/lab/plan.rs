@@ -1,9 +1,9 @@
 //! From manifests to a plan: which nodes, which pods on them, which addresses. Pure, and the same input gives the
 //! same plan; what an earlier plan has given to somebody stays with them. Not here: making any of it (`build`).
 
-use super::addresses::{Range, ip, usable, width};
+use super::addresses::{Range, usable, width};
 use isolator_policy::cluster::change::Object;
-use isolator_policy::model::{ContainerPort, Node, Pod, Problem, Severity};
+use isolator_policy::model::{ContainerPort, Node, Pod, Problem, Severity, ip};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -172,3 +172,23 @@ fn a_connection_that_waits_goes_on_when_its_endpoint_becomes_isolated() {
     client.read_exact(&mut heard).unwrap();
     assert_eq!(&heard, b"late answer\n");
 }
+
+#[test]
+fn a_sandbox_that_cannot_be_found_any_more_is_no_reason_to_let_go() {
+    let Some(live) = lab() else { return };
+    let labs = live.agent(NODE).parent().unwrap().parent().unwrap().to_owned();
+    std::fs::remove_file(labs.join("sandboxes").join(NODE).join("shop_server")).unwrap();
+    live.until(NODE, "the warning", |status| status["problems"].to_string().contains("sandbox-lost"));
+    let flow = |from: &str| json!({"from": from, "to": "shop/server", "protocol": "TCP", "port": 80});
+    let flows = [flow("shop/friend"), flow("shop/stranger")];
+    assert_eq!(live.probe(&flows, "1s"), ["connected", "timeout"]);
+    // Nor is a restart, after which nothing tells whose interface it is: it drops everything.
+    let pid = live.status(NODE)["process"]["pid"].clone();
+    live.ok(&["lab", "agent", "kill", NODE]);
+    // The lab waits in vain for its pod to be found; we do not wait for the lab.
+    let mut restart = live.command(&["lab", "agent", "restart", NODE]).spawn().unwrap();
+    live.until(NODE, "a restart", |status| status["process"]["pid"] != pid && status["synced"] == true);
+    restart.kill().unwrap();
+    restart.wait().unwrap();
+    assert_eq!(live.probe(&flows, "1s"), ["timeout", "timeout"]);
+}
