@@ -1,27 +1,33 @@
 //! One step of enforcing: look which interfaces there are, plan, write, attach, say what happened. Owns the
 //! maps, the programs and the controller. Not here: when a step is due (`run`).
 
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::controller::{Controller, Plan};
+use crate::cut_off;
 use crate::datapath::attach::{self, AttachError, Attacher};
 use crate::datapath::discover::{self, Found, Interface, Unenforced};
 use crate::datapath::features::{Feature, Features};
 use crate::datapath::load::Loaded;
 use crate::datapath::sockets;
 use crate::known::Known;
+use crate::metrics::Published;
+use crate::source::Took;
+use crate::source::kubernetes::Heard;
 use crate::source::placement::{Overlay, Placements};
-use crate::status::{Counts, MapUse, ProblemEntry, Process, Status};
+use crate::status::{Counts, MapUse, Phases, ProblemEntry, Process, Status, WatchStatus};
+use crate::ways::Ways;
 use isolator_common::endpoint::Endpoint;
 use isolator_common::tables::{MAX_ENDPOINTS, capacity, name};
 use isolator_policy::cluster::change::Change;
 use isolator_policy::datapath::adopt;
-use isolator_policy::datapath::image::Image;
+use isolator_policy::datapath::image::{Image, Op};
 use isolator_policy::datapath::memory::Memory;
-use isolator_policy::model::{Problem, Severity};
+use isolator_policy::model::{Place, Problem, Severity, cidr};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 /// The node's enforcement.
@@ -32,6 +38,7 @@ pub struct Enforcer {
     controller: Controller,
     overlay: Overlay,
     known: Known,
+    ways: Ways,
     /// Interfaces that both programs are on.
     attached: BTreeSet<u32>,
     /// Interfaces that were kept when others were last let go.
@@ -40,7 +47,17 @@ pub struct Enforcer {
     planned: Vec<Problem>,
     /// What kept the last step from being whole; a step is due again soon while there is any.
     failures: Vec<Problem>,
+    /// Why packets to Service addresses are dropped.
+    closed: Vec<Problem>,
+    /// The source has said everything once.
+    told: bool,
+    /// How fresh its news are, where it says so.
+    heard: Option<watch::Receiver<Vec<Heard>>>,
     status: Status,
+    /// The same, for whoever wants to know.
+    published: watch::Sender<Published>,
+    /// What the last edit has taken so far.
+    took: Phases,
 }
 
 impl Enforcer {
@@ -57,19 +74,29 @@ impl Enforcer {
         let status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: config.node.clone(),
-            source: "manifests".to_owned(),
-            manifests: config.manifests.clone(),
+            source: match config.source {
+                Source::Manifests(_) => "manifests",
+                Source::Kubernetes(_) => "kubernetes",
+            }
+            .to_owned(),
+            manifests: match &config.source {
+                Source::Manifests(folder) => folder.clone(),
+                Source::Kubernetes(_) => PathBuf::new(),
+            },
             placements: config.placements.clone(),
             sandboxes: config.sandboxes.clone(),
             permissive: config.permissive,
             tenant_label: config.tenant_label.clone(),
+            service_ranges: config.service_ranges.iter().map(cidr).collect(),
             process: Process::own(),
             started_ms: now_ms(),
             attach_mode: attacher.mode().to_string(),
             features: present(&loaded.features),
             kernel: loaded.features.kernel.clone(),
+            cut_off: Status::read(&config.run_dir).ok().flatten().unwrap_or_default().cut_off,
             ..Status::default()
         };
+        let ways = Ways::new(&config.pin_dir, config.marking, config.host_backends.clone());
         Enforcer {
             config,
             loaded,
@@ -77,12 +104,29 @@ impl Enforcer {
             controller,
             overlay,
             known,
+            ways,
             attached: BTreeSet::new(),
             kept: BTreeSet::new(),
             planned: Vec::new(),
             failures: Vec::new(),
+            closed: Vec::new(),
+            told: false,
+            heard: None,
             status,
+            published: watch::Sender::default(),
+            took: Phases::default(),
         }
+    }
+
+    /// What is said after each step.
+    #[must_use]
+    pub fn published(&self) -> watch::Receiver<Published> {
+        self.published.subscribe()
+    }
+
+    /// Learns where to look how fresh the source's news are.
+    pub fn hears(&mut self, heard: watch::Receiver<Vec<Heard>>) {
+        self.heard = Some(heard);
     }
 
     /// Whether the last step left something undone that may work later.
@@ -91,13 +135,22 @@ impl Enforcer {
         !self.failures.is_empty()
     }
 
-    /// Takes changes of the manifests in.
-    pub fn source(&mut self, changes: Vec<Change>, problems: Vec<Problem>) {
+    /// Takes changes of the source in.
+    pub fn source(&mut self, changes: Vec<Change>, problems: Vec<Problem>, took: Took) {
+        let began = Instant::now();
         for change in changes {
+            self.told |= matches!(change, Change::Reset(_));
             for change in self.overlay.change(change) {
                 self.controller.change(change);
             }
         }
+        self.took = Phases {
+            wait_us: micros(took.wait),
+            read_us: micros(took.read),
+            convert_us: micros(took.convert),
+            index_us: micros(began.elapsed()),
+            ..Phases::default()
+        };
         self.controller.source_problems(problems);
     }
 
@@ -115,7 +168,8 @@ impl Enforcer {
             }
         }
         match discover::discover(&self.config.sandboxes) {
-            Ok(Found { mut interfaces, unenforced }) => {
+            Ok(Found { mut interfaces, unenforced, devices }) => {
+                self.ways.found(devices);
                 problems.extend(unenforced.iter().map(|sandbox| self.unenforced(sandbox)));
                 let missing =
                     self.controller.enforced().into_iter().filter(|known| !interfaces.contains(known));
@@ -162,34 +216,85 @@ impl Enforcer {
         Problem {
             severity: Severity::Error,
             code,
-            place: format!("node {}", self.config.node),
+            place: Place::Thing(format!("node {}", self.config.node)),
             object: String::new(),
             field: String::new(),
             message: String::new(),
         }
     }
 
-    /// Brings the kernel from what it enforces to what it should.
+    /// Brings the kernel from what it enforces to what it should. Before the source has said everything once, what
+    /// is enforced stays.
     pub fn step(&mut self) {
         self.failures.clear();
+        if !self.told {
+            return self.hold();
+        }
         // A new interface is enforced before its pod is known: without an entry everything is dropped. At
         // the first step the entries come first, so that pods that ran before are not cut off meanwhile.
         if self.status.synced {
             self.attach();
         }
-        match self.controller.plan() {
-            Ok(plan) => self.apply(plan),
-            Err(capacity) => self.fail("capacity", format!("{capacity}. What was enforced before stays.")),
-        }
+        self.judge_ways();
+        self.plan();
         self.attach();
+        if self.judge_ways() {
+            self.plan();
+        }
         self.let_go();
         self.say();
         self.report();
     }
 
+    fn plan(&mut self) {
+        match self.controller.plan() {
+            Ok(plan) => self.apply(plan),
+            Err(too_large) => self.fail("capacity", too_large.to_string()),
+        }
+    }
+
+    /// Judges the ways to the backends of services, and marks only while that is true of all of them. Answers
+    /// whether there is something to write.
+    fn judge_ways(&mut self) -> bool {
+        let pods: BTreeSet<u32> = self.controller.enforced().iter().map(|found| found.ifindex).collect();
+        let (mut marking, failures) = self.ways.judge(&self.attacher, &self.loaded.programs, &pods);
+        if !pods.iter().all(|ifindex| self.attached.contains(ifindex)) {
+            // Not yet: a failure to attach is a problem of its own.
+            marking = marking.closed();
+        }
+        let snapshot = self.controller.snapshot();
+        let mut messages = failures;
+        let unmarked =
+            self.controller.image().endpoints.values().filter(|one| one.slot >= marking.slots).count();
+        if marking.slots != 0 && unmarked != 0 {
+            messages.push(format!("{unmarked} endpoints have no place in --service-mark: give it more bits"));
+        }
+        // Without services nobody misses anything.
+        if snapshot.service_addresses().next().is_none() {
+            messages.clear();
+        }
+        let problem = |message| Problem {
+            message: format!("{message}. What pods send to Service addresses is dropped meanwhile"),
+            ..self.problem("services-closed")
+        };
+        self.closed = messages.into_iter().map(problem).collect();
+        self.controller.marking(marking)
+    }
+
+    /// Nothing is programmed. Where an earlier run has enforced, a new interface is attached without an entry, so
+    /// that everything is dropped on it. A node that was never enforced is not cut off by an API server that is away.
+    fn hold(&mut self) {
+        if self.controller.image().state.generation > 0 && !self.config.permissive {
+            self.attach();
+        }
+        self.planned = self.controller.problems();
+        self.say();
+        self.report();
+    }
+
     fn apply(&mut self, plan: Plan) {
-        let Plan { ops, next, snapshot, problems, compile, layout, compiled } = plan;
-        self.status.compile_us = u64::try_from((compile + layout).as_micros()).unwrap_or(u64::MAX);
+        let Plan { ops, next, snapshot, problems, compile, layout, diff, compiled } = plan;
+        self.status.compile_us = micros(compile + layout + diff);
         self.status.counts = Counts {
             namespaces: snapshot.namespaces().len() as u64,
             nodes: snapshot.nodes().len() as u64,
@@ -199,11 +304,19 @@ impl Enforcer {
             unknown_interfaces: 0,
         };
         self.planned = problems;
-        let next = self.adopt(next);
+        let next = self.adopt(next, &ops);
         if !ops.is_empty() {
             match self.loaded.store.apply(&ops) {
                 Ok(applied) => {
-                    self.status.apply_us = u64::try_from(applied.duration.as_micros()).unwrap_or(u64::MAX);
+                    self.status.apply_us = micros(applied.duration);
+                    self.status.took = Phases {
+                        compile_us: micros(compile),
+                        layout_us: micros(layout),
+                        diff_us: micros(diff),
+                        write_us: micros(applied.duration),
+                        done_us: micros(since_1970()),
+                        ..std::mem::take(&mut self.took)
+                    };
                     self.status.writes = applied.writes as u64;
                     self.status.last_change_ms = now_ms();
                     info!(
@@ -233,12 +346,12 @@ impl Enforcer {
     }
 
     /// Writes entries for connections that run without one and will need one under `next`, which it hands back.
-    fn adopt(&mut self, next: Image) -> Image {
+    fn adopt(&mut self, next: Image, ops: &[Op]) -> Image {
         let image = self.controller.image();
         let interfaces = self.controller.enforced();
         let now = ticks(next.state.ticks_per_second);
         let memory = Memory::new(next);
-        for endpoint in adopt::changed(&image, &memory.image) {
+        for endpoint in adopt::changed(&image, &memory.image, ops) {
             let Some(interface) = interfaces.iter().find(|found| found.ifindex == endpoint.ifindex) else {
                 continue;
             };
@@ -284,16 +397,23 @@ impl Enforcer {
     /// Removes what belongs to interfaces that are gone, those of an earlier run included.
     fn let_go(&mut self) {
         let keep: BTreeSet<u32> = self.controller.enforced().iter().map(|found| found.ifindex).collect();
+        self.status.cut_off.retain(|one| {
+            !keep.contains(&one.ifindex)
+                && discover::name_of(one.ifindex).is_some_and(|name| name == one.interface)
+        });
         if !self.failures.is_empty() || keep == self.kept {
             return;
         }
-        let mut spared = keep.clone();
+        let mut spared: BTreeSet<u32> = keep.iter().copied().chain(self.ways.attached()).collect();
         if !self.config.permissive {
             // What an earlier run has enforced and nobody finds now stays attached: without an entry it drops all.
             match attach::attachments(&self.config.pin_dir) {
-                Ok(all) => spared.extend(
-                    all.iter().map(|one| one.ifindex).filter(|index| discover::name_of(*index).is_some()),
-                ),
+                Ok(all) => {
+                    let there = all.iter().map(|one| one.ifindex).filter(|index| !keep.contains(index));
+                    let named = there.filter_map(|index| Some((index, discover::name_of(index)?)));
+                    self.status.cut_off = cut_off::update(&self.status.cut_off, named, now_ms());
+                    spared.extend(self.status.cut_off.iter().map(|one| one.ifindex));
+                }
                 Err(refused) => return self.fail("not-swept", refused.to_string()),
             }
         }
@@ -315,11 +435,19 @@ impl Enforcer {
 
     /// Logs what is new among the problems and what is over, once each; keeps them for the status.
     fn say(&mut self) {
-        let all: BTreeSet<ProblemEntry> =
-            self.planned.iter().chain(&self.failures).map(ProblemEntry::from).collect();
+        let cut_off: Vec<Problem> =
+            self.status.cut_off.iter().map(|one| one.problem(&self.config.sandboxes)).collect();
+        let all: BTreeSet<ProblemEntry> = self
+            .planned
+            .iter()
+            .chain(&self.failures)
+            .chain(&self.closed)
+            .chain(&cut_off)
+            .map(ProblemEntry::from)
+            .collect();
         let before: BTreeSet<ProblemEntry> = self.status.problems.drain(..).collect();
         for entry in all.difference(&before) {
-            let ProblemEntry { severity: _, code, place, object, field, message } = entry;
+            let ProblemEntry { severity: _, code, place, position: _, object, field, message } = entry;
             if entry.is_error() {
                 error!(code, place, object, field, message, "problem");
             } else {
@@ -341,10 +469,20 @@ impl Enforcer {
         self.status.counts.unknown_interfaces = (image.endpoints.len() - known) as u64;
         self.status.maps = occupancy(&image);
         self.status.lost = self.known.lost();
+        if let Some(heard) = &self.heard {
+            self.status.watches = heard.borrow().iter().map(watch_status).collect();
+        }
+        let endpoints = image.endpoints.values().map(|endpoint| (endpoint.id, endpoint.slot)).collect();
+        self.published.send_replace(Published { status: self.status.clone(), endpoints });
         if let Err(refused) = self.status.write(&self.config.run_dir) {
             warn!(run_dir = %self.config.run_dir.display(), error = %refused, "cannot write the status file");
         }
     }
+}
+
+fn watch_status(heard: &Heard) -> WatchStatus {
+    let Heard { kind, synced, objects, heard_ms, away_ms, lists } = *heard;
+    WatchStatus { kind: kind.to_owned(), synced, objects, heard_ms, away_ms, lists }
 }
 
 /// Names of the optional features that are there.
@@ -380,7 +518,7 @@ pub(crate) fn read_placements(path: &Path) -> Result<Placements, Problem> {
     let problem = |message: String| Problem {
         severity: Severity::Error,
         code: "placements-unreadable",
-        place: path.display().to_string(),
+        place: Place::file(&path.display().to_string()),
         object: String::new(),
         field: String::new(),
         message,
@@ -403,6 +541,13 @@ fn ticks(per_second: u32) -> u32 {
 
 /// Milliseconds since 1970, UTC.
 fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

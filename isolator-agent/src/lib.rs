@@ -12,12 +12,15 @@
 pub mod cli;
 pub mod config;
 pub mod controller;
+pub mod cut_off;
 pub mod datapath;
 pub mod enforce;
 pub mod flows;
 pub mod known;
 pub mod lab;
+pub mod metrics;
 pub mod run;
 pub mod source;
 pub mod status;
 pub mod telemetry;
+mod ways;

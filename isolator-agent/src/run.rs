@@ -1,15 +1,17 @@
 //! `isolator run`: starts everything, waits for something to happen, lets the enforcer do a step. Ends on
 //! SIGTERM or SIGINT and leaves enforcement as it is. Not here: what a step does (`enforce`).
 
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::controller::Controller;
 use crate::datapath::load::{Capacities, Loaded};
 use crate::datapath::{discover, features, watch};
 use crate::enforce::Enforcer;
 use crate::flows;
 use crate::known::Known;
-use crate::source::ManifestSource;
+use crate::metrics;
+use crate::source::kubernetes::{Heard, KubernetesSource};
 use crate::source::placement::Overlay;
+use crate::source::{self, ManifestSource, Took, Update};
 use anyhow::{Context, Result, bail};
 use isolator_policy::cluster::change::Change;
 use isolator_policy::cluster::index::Options;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch as latest};
 use tracing::{info, warn};
 
 /// Looked at anyway after this long: a missed notification must not last.
@@ -60,11 +63,13 @@ async fn daemon(config: Config) -> Result<ExitCode> {
         "opened the maps"
     );
 
-    let ManifestSource { initial, mut updates } =
-        ManifestSource::start_remembering(&config.manifests, &config.run_dir.join(LAST_GOOD))
-            .with_context(|| format!("cannot watch the manifests in {}", config.manifests.display()))?;
+    let Started { initial, mut updates, heard } = start(&config).await?;
     let mut interfaces = watch::watch(&config.sandboxes)?;
-    let options = Options { tenant_label: config.tenant_label.clone() };
+    let options = Options {
+        tenant_label: config.tenant_label.clone(),
+        service_ranges: config.service_ranges.clone(),
+        ..Options::default()
+    };
     let controller = Controller::new(&config.node, options, params()?, image, config.permissive);
     let known = Known::new(&config.node, controller.image(), controller.snapshot());
     let shutdown = Arc::new(AtomicBool::new(false));
@@ -74,18 +79,30 @@ async fn daemon(config: Config) -> Result<ExitCode> {
         known.reader(&config.pin_dir),
         Arc::clone(&shutdown),
     )?;
-    let overlay = Overlay::new(&config.node, discover::local_addresses()?.into_iter().collect());
+    let mut overlay = Overlay::new(&config.node, discover::local_addresses()?.into_iter().collect());
+    if config.placements.is_none() {
+        overlay = overlay.without_placements();
+    }
+    let (metrics_at, pin_dir) = (config.metrics, config.pin_dir.clone());
     let mut enforcer = Enforcer::new(config, loaded, controller, overlay, known);
+    if let Some(address) = metrics_at {
+        metrics::serve(address, &pin_dir, enforcer.published()).await?;
+    }
 
-    enforcer.source(vec![Change::Reset(initial.objects)], initial.problems);
+    if let Some(heard) = heard {
+        enforcer.hears(heard);
+    }
+    if let Some(initial) = initial {
+        enforcer.source(vec![Change::Reset(initial.objects)], initial.problems, Took::default());
+    }
     enforcer.discover();
     enforcer.step();
     loop {
         let wait = if enforcer.must_retry() { RETRY } else { SAFETY_NET };
         tokio::select! {
             update = updates.recv() => match update {
-                Some(update) => enforcer.source(update.changes, update.problems),
-                None => bail!("the watch of the manifests has ended; what is enforced stays"),
+                Some(update) => enforcer.source(update.changes, update.problems, update.took),
+                None => bail!("the source of objects has ended; what is enforced stays"),
             },
             seen = interfaces.changed() => match seen {
                 Some(()) => enforcer.discover(),
@@ -97,7 +114,7 @@ async fn daemon(config: Config) -> Result<ExitCode> {
         }
         // Whatever else has arrived meanwhile is part of the same step.
         while let Ok(update) = updates.try_recv() {
-            enforcer.source(update.changes, update.problems);
+            enforcer.source(update.changes, update.problems, update.took);
         }
         enforcer.step();
     }
@@ -107,6 +124,29 @@ async fn daemon(config: Config) -> Result<ExitCode> {
         warn!("the thread of flows had ended by a panic");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A source that has begun.
+struct Started {
+    /// What it says at the start; `None`: that comes with the first updates.
+    initial: Option<source::Loaded>,
+    updates: mpsc::Receiver<Update>,
+    heard: Option<latest::Receiver<Vec<Heard>>>,
+}
+
+async fn start(config: &Config) -> Result<Started> {
+    match &config.source {
+        Source::Manifests(folder) => {
+            let ManifestSource { initial, updates } =
+                ManifestSource::start_remembering(folder, &config.run_dir.join(LAST_GOOD))
+                    .with_context(|| format!("cannot watch the manifests in {}", folder.display()))?;
+            Ok(Started { initial: Some(initial), updates, heard: None })
+        }
+        Source::Kubernetes(kubeconfig) => {
+            let KubernetesSource { updates, heard } = KubernetesSource::start(kubeconfig.as_deref()).await?;
+            Ok(Started { initial: None, updates, heard: Some(heard) })
+        }
+    }
 }
 
 /// What the datapath needs to know of this machine.

@@ -2,7 +2,8 @@
 //! `isolator status`. It is only an account; what is enforced is in the kernel. Not here: how it looks on a
 //! screen (`cli::status`).
 
-use isolator_policy::model::{Problem, Severity};
+use crate::cut_off::CutOff;
+use isolator_policy::model::{FilePlace, Place, Problem, Severity};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write};
@@ -19,8 +20,10 @@ pub struct Status {
     pub version: String,
     /// Name of this node.
     pub node: String,
-    /// Kind of source: `manifests`.
+    /// Kind of source: `manifests` or `kubernetes`.
     pub source: String,
+    /// How fresh the news of each kind of object is, where a cluster is watched.
+    pub watches: Vec<WatchStatus>,
     /// The folder that is watched, absolute; empty where the source is none.
     pub manifests: PathBuf,
     /// File that says where pods are when their manifests do not, absolute; absent where there is none.
@@ -31,6 +34,8 @@ pub struct Status {
     pub permissive: bool,
     /// Namespace label that names the tenant.
     pub tenant_label: String,
+    /// Ranges of Service addresses, beside those that objects declare.
+    pub service_ranges: Vec<String>,
     /// The process that wrote this.
     pub process: Process,
     /// When it started.
@@ -47,8 +52,12 @@ pub struct Status {
     pub apply_us: u64,
     /// Map writes that it took.
     pub writes: u64,
+    /// Where the time of that change went.
+    pub took: Phases,
     /// What is known of the cluster, and how much of it is enforced here.
     pub counts: Counts,
+    /// Interfaces on which everything is dropped, because nobody finds the pod behind them.
+    pub cut_off: Vec<CutOff>,
     /// What is not as written or not as wanted.
     pub problems: Vec<ProblemEntry>,
     /// `tcx` or `clsact`.
@@ -61,6 +70,48 @@ pub struct Status {
     pub maps: Vec<MapUse>,
     /// Events that nobody will ever see.
     pub lost: Lost,
+}
+
+/// A change from the first sign of an edit to the last map write. Times in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Phases {
+    /// Waiting for what belongs together.
+    pub wait_us: u64,
+    /// Finding and reading files.
+    pub read_us: u64,
+    /// From text to objects.
+    pub convert_us: u64,
+    /// Taking them into the index.
+    pub index_us: u64,
+    /// From objects to rows and groups.
+    pub compile_us: u64,
+    /// Dealing out numbers.
+    pub layout_us: u64,
+    /// Finding the difference.
+    pub diff_us: u64,
+    /// Writing it to the maps, grace period included.
+    pub write_us: u64,
+    /// When the last map write was done, since 1970, UTC.
+    pub done_us: u64,
+}
+
+/// The watch of one kind of objects. Times are milliseconds since 1970, UTC; 0: never.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WatchStatus {
+    /// The kind.
+    pub kind: String,
+    /// Whether all of them were read since the start.
+    pub synced: bool,
+    /// How many count.
+    pub objects: u64,
+    /// When the API server last said something of them, or that nothing happened.
+    pub heard_ms: u64,
+    /// Since when the watch fails; 0: it does not.
+    pub away_ms: u64,
+    /// How often all of them were read.
+    pub lists: u64,
 }
 
 /// Numbers of objects.
@@ -110,12 +161,35 @@ pub struct ProblemEntry {
     pub code: String,
     /// File, document and line; empty where unknown.
     pub place: String,
+    /// The same place for programs, where it is in a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
     /// `Kind namespace/name`; empty where unknown.
     pub object: String,
     /// The field; empty where none.
     pub field: String,
     /// What is wrong and what to do.
     pub message: String,
+}
+
+/// A place in a file, as JSON. Numbers count from 1; 0 is unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Position {
+    /// The file, as it was named.
+    pub file: String,
+    /// The document; 0: the file as a whole.
+    pub document: u32,
+    /// The line.
+    pub line: u32,
+    /// The column, in characters.
+    pub column: u32,
+}
+
+impl From<&FilePlace> for Position {
+    fn from(place: &FilePlace) -> Self {
+        let FilePlace { file, document, line, column, within: _ } = place;
+        Position { file: file.clone(), document: *document, line: *line, column: *column }
+    }
 }
 
 impl ProblemEntry {
@@ -129,6 +203,10 @@ impl ProblemEntry {
 impl From<&Problem> for ProblemEntry {
     fn from(problem: &Problem) -> Self {
         let Problem { severity, code, place, object, field, message } = problem;
+        let position = match place {
+            Place::File(place) => Some(Position::from(&**place)),
+            Place::Thing(_) | Place::Unknown => None,
+        };
         ProblemEntry {
             severity: match severity {
                 Severity::Error => "error",
@@ -136,7 +214,8 @@ impl From<&Problem> for ProblemEntry {
             }
             .to_owned(),
             code: (*code).to_owned(),
-            place: place.clone(),
+            place: place.to_string(),
+            position,
             object: object.clone(),
             field: field.clone(),
             message: message.clone(),
@@ -179,6 +258,12 @@ fn start_ticks(pid: u32) -> Option<u64> {
         return None;
     }
     fields.nth(22 - 4)?.parse().ok()
+}
+
+/// Whether there is no room left where `folder` is.
+#[must_use]
+pub fn is_full(folder: &Path) -> bool {
+    rustix::fs::statvfs(folder).is_ok_and(|room| room.f_blocks > 0 && room.f_bavail == 0)
 }
 
 impl Status {

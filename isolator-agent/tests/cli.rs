@@ -122,37 +122,6 @@ fn verdicts_come_while_the_input_is_still_open_and_exit_0_when_all_were_judged()
 }
 
 #[test]
-fn explain_says_why_in_prose_and_in_json() {
-    let ran = isolator("policy explain tc-alpha/curl tc-alpha/nginx TCP/81 -f FILES", "");
-    let wanted = "\
-tc-alpha/curl -> tc-alpha/nginx TCP/81: DENIED
-
-egress ALLOWED: no policy isolates the endpoint for egress
-  judged at   tc-alpha/curl (tenant alpha)
-  to          Pod tc-alpha/nginx at 10.244.1.2 (tenant alpha)
-  policies    none selects it for egress
-
-ingress DENIED: default deny of ingress by NetworkPolicy tc-alpha/web
-  judged at   tc-alpha/nginx (tenant alpha)
-  from        Pod tc-alpha/curl at 10.244.2.2 (tenant alpha)
-  policies    NetworkPolicy tc-alpha/web: isolates it
-              ingress[0] allow: matches the peer, not the port
-              ingress[1] allow: matches the port, not the peer
-  allowed if  rule 0 of NetworkPolicy tc-alpha/web names this port, too
-  or if       rule 1 of NetworkPolicy tc-alpha/web names this peer, too
-  or if       a rule that allows it, in a new policy or in NetworkPolicy tc-alpha/web
-";
-    assert_eq!((ran.out.as_str(), ran.code), (wanted, Some(1)), "{}", ran.err);
-    let ran = isolator("policy explain tc-gamma/curl tc-alpha/nginx TCP/80 -f FILES -o json", "");
-    let view: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
-    assert_eq!(view["ingress"]["by"], "tenancy: alpha and gamma are different tenants");
-    assert_eq!(view["ingress"]["peer"]["tenant"], "gamma");
-    assert_eq!((view["verdict"].as_str(), ran.code), (Some("denied"), Some(1)));
-    let ran = isolator("policy explain tc-alpha/curl tc-alpha/nginx -f FILES", "");
-    assert_eq!(ran.code, Some(0), "{}", ran.out);
-}
-
-#[test]
 fn the_matrix_is_pods_by_pods() {
     let ran = isolator("policy matrix -f FILES --port tcp/80 --namespace tc-alpha,tc-gamma", "");
     let wanted = "\
@@ -176,7 +145,7 @@ tc-gamma/curl    deny            deny             allow
 #[test]
 fn policies_are_listed_in_every_format() {
     let ran = isolator("policy list -f FILES", "");
-    let wanted = "NAMESPACE   NAME   PODS   INGRESS             EGRESS\ntc-alpha    web    1      isolated, 2 rules   -\n";
+    let wanted = "NAMESPACE   NAME   STATE      PODS   INGRESS             EGRESS\ntc-alpha    web    enforced   1      isolated, 2 rules   -\n";
     assert_eq!((ran.out.as_str(), ran.code), (wanted, Some(0)), "{}", ran.err);
     let json = isolator("policy list -f FILES -o json", "").out;
     let rows: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -189,56 +158,15 @@ fn policies_are_listed_in_every_format() {
     let ran = isolator("policy get web -f FILES", "");
     let wanted = "\
 NetworkPolicy tc-alpha/web
+state    enforced
 tier     normal, priority 0
 selects  pods with app=nginx in namespace tc-alpha: tc-alpha/nginx
 ingress: what no rule allows is denied
-  [0] allow from pods with app=curl in namespace tc-alpha on TCP/http
-  [1] allow from 192.0.2.0/24 except 192.0.2.128/25
+  ingress[0] allow from pods with app=curl in namespace tc-alpha on TCP/http
+  ingress[1] allow from 192.0.2.0/24 except 192.0.2.128/25
 egress: says nothing
 ";
     assert_eq!((ran.out.as_str(), ran.code), (wanted, Some(0)), "{}", ran.err);
-}
-
-#[test]
-fn lint_finds_what_is_suspicious_and_fails_on_errors() {
-    let ran = isolator("policy lint -f FILES", "");
-    assert_eq!(ran.code, Some(0), "{}", ran.out);
-    assert!(ran.out.contains("warning: Namespace dns: metadata.labels: it has no tenant"), "{}", ran.out);
-    assert!(ran.out.ends_with("1 policy, 0 errors, 1 warning\n"), "{}", ran.out);
-
-    let policy = r#"{"apiVersion":"networking.k8s.io/v1","kind":"NetworkPolicy","metadata":{"name":"x","namespace":"a"},
-        "spec":{"podSelector":{"matchLabels":{"app":"none"}},"policyTypes":["Egress"],
-        "egress":[{"to":[{"podSelector":{"matchLabels":{"app":"ghost"}}}],"ports":[{"port":"dns","protocol":"UDP"}]}]}}"#;
-    let folder = std::env::temp_dir().join(format!("isolator-lint-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("policy.json"), policy).unwrap();
-    std::fs::write(folder.join("pod.json"), r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":5}}"#)
-        .unwrap();
-    for (name, port) in [("deaf", r#"{"port":443}"#), ("fine", r#"{"port":53,"protocol":"UDP"}"#)] {
-        let pod = format!(
-            r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"{name}","namespace":"a","labels":{{"app":"{name}"}}}},
-            "spec":{{"containers":[]}}}}"#
-        );
-        let policy = format!(
-            r#"{{"apiVersion":"networking.k8s.io/v1","kind":"NetworkPolicy","metadata":{{"name":"{name}","namespace":"a"}},
-            "spec":{{"podSelector":{{"matchLabels":{{"app":"{name}"}}}},"policyTypes":["Egress"],
-            "egress":[{{"ports":[{port}]}}]}}}}"#
-        );
-        let list = format!(r#"{{"apiVersion":"v1","kind":"List","items":[{pod},{policy}]}}"#);
-        std::fs::write(folder.join(format!("{name}.json")), list).unwrap();
-    }
-    let ran = isolator(&format!("policy lint -o json -f {}", folder.display()), "");
-    let problems: Vec<serde_json::Value> = serde_json::from_str(&ran.out).unwrap();
-    let codes: Vec<_> = problems.iter().map(|problem| problem["code"].as_str().unwrap()).collect();
-    for code in ["selects-nothing", "peer-matches-nothing", "named-port-unknown"] {
-        assert!(codes.contains(&code), "{code} is not in {codes:?}");
-    }
-    let deaf: Vec<_> =
-        problems.iter().filter(|problem| problem["code"] == "no-dns").map(|one| &one["object"]).collect();
-    assert_eq!(deaf, ["NetworkPolicy a/deaf"], "{}", ran.out);
-    assert!(problems.iter().any(|problem| problem["severity"] == "error"), "{}", ran.out);
-    assert_eq!(ran.code, Some(1));
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
@@ -247,4 +175,61 @@ fn completions_name_the_commands() {
         let ran = isolator(&format!("completion {shell}"), "");
         assert!(ran.out.contains("verdicts") && ran.code == Some(0), "{shell}");
     }
+}
+
+#[test]
+fn a_full_disk_under_standard_error_ends_nothing() {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut lint = Command::new(env!("CARGO_BIN_EXE_isolator"));
+    lint.args(["policy", "lint", "-f", "/nonexistent/folder"]).stderr(full());
+    assert_eq!(lint.output().unwrap().status.code(), Some(2));
+    // The supervisor of a lab logs why it ends, and says it to the one who waits all the same.
+    let wanted = serde_json::json!({
+        "root": "/proc/nonexistent", "name": "full", "manifests": "/", "nodes": 1, "external": [],
+        "network": "routed", "agents": false, "proxy": {"kind": "none", "masquerade": false, "mark": 0}, "limit": {"secs": 1, "nanos": 0}
+    });
+    let mut supervisor = Command::new(env!("CARGO_BIN_EXE_isolator"))
+        .args(["lab", "supervise"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(full())
+        .spawn()
+        .unwrap();
+    serde_json::to_writer(supervisor.stdin.take().unwrap(), &wanted).unwrap();
+    let output = supervisor.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("Failed") && output.status.code() == Some(2), "{said:?} {:?}", output.status);
+}
+
+#[test]
+fn a_flow_to_a_service_is_refused_with_the_backends_to_ask_about() {
+    let manifests = r#"
+{"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "a", "name": "client"},
+ "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "c"}]}, "status": {"podIP": "10.0.0.1"}}
+{"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "a", "name": "web"},
+ "spec": {"clusterIP": "10.96.0.7", "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}}
+{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+ "metadata": {"namespace": "a", "name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
+ "endpoints": [{"addresses": ["10.0.0.5"]}, {"addresses": ["10.0.0.6"], "conditions": {"ready": false}}],
+ "ports": [{"name": "http", "port": 8080}]}
+"#;
+    let file = std::env::temp_dir().join(format!("isolator-cli-service-{}.json", std::process::id()));
+    std::fs::write(&file, manifests).unwrap();
+    let verdict = |to: &str, port: u16| {
+        let flow = format!(r#"{{"from":"a/client","to":"{to}","protocol":"TCP","port":{port}}}"#);
+        isolator(&format!("policy verdicts -f {} --flows - -o json", file.display()), &flow)
+    };
+    let service = verdict("10.96.0.7", 80);
+    let wanted = "10.96.0.7 is a service's address, whose backend decides: ask about 10.0.0.5 at TCP/8080";
+    assert_eq!(
+        (service.out.as_str(), service.code),
+        (format!("{{\"error\":\"{wanted}\"}}\n").as_str(), Some(2))
+    );
+    let nobody = verdict("10.96.0.7", 81);
+    assert!(nobody.out.contains("no ready backend is behind TCP/81"), "{nobody:?}");
+    let backend = verdict("10.0.0.5", 8080);
+    assert!(backend.code == Some(0) && backend.out.contains("allowed"), "{backend:?}");
+    let explained = isolator(&format!("policy explain a/client 10.96.0.7 -f {}", file.display()), "");
+    assert!(explained.code == Some(2) && explained.err.contains(wanted), "{explained:?}");
+    std::fs::remove_file(file).unwrap();
 }

@@ -2,7 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod live {
+    mod cases;
     mod flips;
     mod lab;
+    mod metrics;
+    mod services;
     mod upstream;
 }

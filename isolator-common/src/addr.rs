@@ -22,16 +22,18 @@ impl Addr {
     #[must_use]
     pub const fn v4(a: [u8; 4]) -> Self {
         // Two stores instead of six: a read of the whole would wait for all of them.
-        let low = (0xffff << 32) | u32::from_be_bytes(a) as u64;
-        zerocopy::transmute!([0, low.to_be()])
+        zerocopy::transmute!([0, u64::from_ne_bytes([0, 0, 0xff, 0xff, a[0], a[1], a[2], a[3]])])
     }
 
     /// Whether this is a mapped IPv4 address.
     #[inline(always)]
     #[must_use]
     pub fn is_v4(&self) -> bool {
-        let (high, low) = self.words();
-        high == 0 && (low >> 32) == 0xffff
+        const MASK: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+        const MAPPED: u64 = u64::from_ne_bytes([0, 0, 0xff, 0xff, 0, 0, 0, 0]);
+        // As it lies in memory: two instructions less for each look-up.
+        let [high, low] = self.halves();
+        high == 0 && low & MASK == MAPPED
     }
 
     /// The last four bytes as a number: the IPv4 address where [`Addr::is_v4`] holds.

@@ -120,10 +120,10 @@ pub struct Connection {
     pub rule: u32,
     /// Who opened it: a [`Direction`] as a number.
     pub opener: u8,
-    /// Whether the connection is closing, [`Connection::FIN_FORWARD`] and so on.
+    /// Whether the connection is closing, [`Connection::FIN_FORWARD`] and so on, and [`Connection::SERVICE`].
     pub state: u8,
-    /// 0.
-    pub reserved: u16,
+    /// Mark value of the local endpoint that opened it and whose address was replaced by the node's; else 0.
+    pub sender: u16,
 }
 
 impl Connection {
@@ -133,6 +133,8 @@ impl Connection {
     pub const FIN_REPLY: u8 = 2;
     /// Over: both sent a FIN or one a RST.
     pub const CLOSED: u8 = 4;
+    /// The peer is a Service address: what the opener sends is judged after translation.
+    pub const SERVICE: u8 = 8;
 
     /// Whether a packet in `direction` is a reply.
     #[inline(always)]
@@ -196,6 +198,17 @@ pub fn expired(connection: &Connection, table: Table, ip_protocol: u8, now: u32,
     };
     // A stamp "from the future" is a race between CPUs, not an age of 2^32 ticks.
     age > life.wrapping_mul(ticks) && age < u32::MAX / 2
+}
+
+/// Whether one more packet leaves an entry as it is: judged by this generation, noted within the second,
+/// closed by neither end. The short answer for most packets: such an entry has not expired, and [`step`]
+/// changes nothing.
+#[inline(always)]
+#[must_use]
+pub fn steady(connection: &Connection, tcp_flags: u8, generation: u32, now: u32, ticks: u32) -> bool {
+    connection.generation == generation
+        && now.wrapping_sub(connection.seen) < ticks
+        && tcp_flags & (tcp::FIN | tcp::RST) == 0
 }
 
 /// The entry after one more packet, or `None` when nothing in it needs to be written. `seen` is
@@ -283,6 +296,31 @@ mod tests {
     fn a_packet_within_the_second_writes_nothing() {
         assert_eq!(step(&open(), false, tcp::ACK, 3, 1000 + TICKS - 1, TICKS), None);
         assert!(step(&open(), false, tcp::ACK, 3, 1000 + TICKS, TICKS).is_some());
+    }
+
+    #[test]
+    fn what_is_steady_neither_changes_nor_expires() {
+        let mut steadies = 0;
+        for (generation, age, flags) in
+            (0..2 * 3 * 64).map(|i| (2 + i % 2, [0, TICKS - 1, TICKS][i as usize / 2 % 3], i / 6))
+        {
+            for state in 0..8 {
+                for table in [Table::Established, Table::HalfOpen] {
+                    let entry = Connection { generation, state, ..open() };
+                    let (now, flags) = (entry.seen + age, flags as u8);
+                    if !steady(&entry, flags, 3, now, TICKS) {
+                        continue;
+                    }
+                    steadies += 1;
+                    assert!(!expired(&entry, table, protocol::TCP, now, TICKS));
+                    assert!(!expired(&entry, table, protocol::UDP, now, TICKS));
+                    assert_eq!(step(&entry, true, flags, 3, now, TICKS), None);
+                    assert_eq!(step(&entry, false, flags, 3, now, TICKS), None);
+                }
+            }
+        }
+        // Two ages, flags without FIN and RST, all states, both tables.
+        assert_eq!(steadies, 2 * 16 * 8 * 2);
     }
 
     #[test]

@@ -95,7 +95,7 @@ pub struct Parsed {
     pub end: u32,
     /// Offset of a later fragment in units of 8 bytes.
     pub place: u16,
-    /// TTL or hop limit.
+    /// Hop limit; 0 for IPv4, where nothing asks for it.
     pub hop_limit: u8,
     /// Whether the packet is IPv4, for the steps before its addresses are known.
     pub v4: bool,
@@ -157,9 +157,52 @@ fn steps<B: Bytes>(bytes: B, parsed: &mut Parsed) -> Result<(), Reason> {
     if matches!(parsed.class, Class::Arp) {
         return arp(bytes, parsed);
     }
+    rest(bytes, parsed)
+}
+
+/// From the IP header on.
+#[inline(always)]
+fn rest<B: Bytes>(bytes: B, parsed: &mut Parsed) -> Result<(), Reason> {
     network(bytes, parsed, false)?;
-    let parsed = bytes.settle(parsed);
     transport(bytes, parsed, false)
+}
+
+/// Where a packet's bytes begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Start {
+    /// At its Ethernet header.
+    Ethernet = 0,
+    /// At its IP header: devices without one, and packets that the node receives itself.
+    Network = 1,
+}
+
+/// As [`parse`], from another start.
+#[inline(always)]
+pub fn parse_from<B: Bytes>(bytes: B, start: Start, parsed: &mut Parsed) -> Option<Reason> {
+    match start {
+        Start::Ethernet => parse(bytes, parsed),
+        Start::Network => {
+            *parsed = Parsed::NOTHING;
+            match version(bytes, parsed) {
+                Ok(()) => rest(bytes, parsed).err(),
+                Err(reason) => Some(reason),
+            }
+        }
+    }
+}
+
+/// The family of a packet without an Ethernet header.
+#[inline(always)]
+fn version<B: Bytes>(bytes: B, parsed: &mut Parsed) -> Result<(), Reason> {
+    // Two bytes, because LLVM turns the bounds check of one into a form that the verifier does not follow.
+    let [first, _] = load(bytes, 0)?;
+    match first >> 4 {
+        4 => parsed.v4 = true,
+        6 => {}
+        _ => return Err(Reason::UnsupportedProtocol),
+    }
+    Ok(())
 }
 
 /// Parses the packet that an ICMP error quotes. Only its addresses, protocol and ports count; lengths
@@ -233,23 +276,33 @@ fn arp<B: Bytes>(bytes: B, parsed: &mut Parsed) -> Result<(), Reason> {
 #[inline(always)]
 fn ipv4<B: Bytes>(bytes: B, parsed: &mut Parsed, quoted: bool) -> Result<(), Reason> {
     let head: [u8; 20] = load(bytes, parsed.offset)?;
-    let header = u32::from(head[0] & 0x0f) * 4;
+    let header = if head[0] == 0x45 { 20 } else { with_options(head[0])? };
     let total = u32::from(u16::from_be_bytes([head[2], head[3]]));
-    // A total length of 0 is what segmentation offload leaves on packets over 64 KiB (BIG TCP).
-    if head[0] >> 4 != 4 || header < 20 || (total < header && total != 0 && !quoted) {
-        return Err(Reason::BadHeader);
+    if !quoted {
+        if total >= header {
+            parsed.end = parsed.offset + total;
+        } else if total != 0 {
+            // 0 is what segmentation offload leaves on packets over 64 KiB (BIG TCP).
+            return Err(Reason::BadHeader);
+        }
     }
     let place = u16::from_be_bytes([head[6], head[7]]);
     parsed.source = Addr::v4([head[12], head[13], head[14], head[15]]);
     parsed.destination = Addr::v4([head[16], head[17], head[18], head[19]]);
     parsed.protocol = head[9];
-    parsed.identification = u32::from(u16::from_be_bytes([head[4], head[5]]));
-    parsed.hop_limit = head[8];
-    if total != 0 && !quoted {
-        parsed.end = parsed.offset + total;
-    }
     parsed.offset += header;
+    // All but one bit of the field: that one asks not to be fragmented.
+    if place & 0x3fff == 0 {
+        return Ok(());
+    }
+    parsed.identification = u32::from(u16::from_be_bytes([head[4], head[5]]));
     set_place(parsed, place & 0x1fff, place & 0x2000 != 0)
+}
+
+/// Length of an IPv4 header that is not the shortest, from its first byte.
+#[inline(always)]
+fn with_options(first: u8) -> Result<u32, Reason> {
+    if first >> 4 == 4 && first > 0x45 { Ok(u32::from(first & 0x0f) * 4) } else { Err(Reason::BadHeader) }
 }
 
 /// Notes where in a fragmented packet this one lies. `place` is in units of 8 bytes.

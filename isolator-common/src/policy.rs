@@ -66,27 +66,32 @@ pub enum Kind {
     Ports = 6,
     /// Handed to a local proxy whose number follows. Denied until something produces it.
     Redirect = 7,
+    /// A Service address: judged after its translation (`docs/adr/0006-services.md`). Replies from it need no
+    /// entry.
+    Service = 8,
+    /// The same; replies need a connection entry.
+    ServiceTracked = 9,
 }
 
-/// A verdict in 32 bits: kind in the upper three, a number (rule or port set) in the lower 29.
+/// A verdict in 32 bits: kind in the upper four, a number (rule or port set) in the lower 28.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Word(pub u32);
 
 /// Largest number a [`Word`] carries.
-pub const MAX_NUMBER: u32 = (1 << 29) - 1;
+pub const MAX_NUMBER: u32 = (1 << 28) - 1;
 
 impl Word {
-    /// Packs a kind and a number; the number is cut to 29 bits (see [`MAX_NUMBER`]).
+    /// Packs a kind and a number; the number is cut to 28 bits (see [`MAX_NUMBER`]).
     #[must_use]
     pub const fn new(kind: Kind, number: u32) -> Self {
-        Word(((kind as u32) << 29) | (number & MAX_NUMBER))
+        Word(((kind as u32) << 28) | (number & MAX_NUMBER))
     }
 
     /// The kind.
     #[inline(always)]
     #[must_use]
     pub const fn kind(self) -> Kind {
-        match self.0 >> 29 {
+        match self.0 >> 28 {
             1 => Kind::Deny,
             2 => Kind::DefaultDeny,
             3 => Kind::Tenancy,
@@ -94,6 +99,8 @@ impl Word {
             5 => Kind::AllowTracked,
             6 => Kind::Ports,
             7 => Kind::Redirect,
+            8 => Kind::Service,
+            9 => Kind::ServiceTracked,
             _ => Kind::Empty,
         }
     }
@@ -110,6 +117,13 @@ impl Word {
     #[must_use]
     pub const fn allows(self) -> bool {
         matches!(self.kind(), Kind::Allow | Kind::AllowTracked)
+    }
+
+    /// Whether the word leaves the verdict to a second judgement, after translation.
+    #[inline(always)]
+    #[must_use]
+    pub const fn translates(self) -> bool {
+        matches!(self.kind(), Kind::Service | Kind::ServiceTracked)
     }
 }
 

@@ -37,6 +37,7 @@ reasons! {
     Related = 4, "related", "ICMP error about a packet that would itself pass.";
     Neighbour = 5, "neighbour", "ARP, IPv6 neighbour discovery or multicast listener report.";
     Loopback = 6, "loopback", "The endpoint talks to its own address.";
+    ToService = 7, "to-service", "Sent to a Service address; judged again, by the real backend, after translation.";
     PolicyDenied = 32, "policy-denied", "A rule denies it.";
     DefaultDeny = 33, "default-deny", "A policy selects the endpoint in this direction and no rule allows it.";
     Tenancy = 34, "tenancy", "The two ends belong to different tenants.";
@@ -53,6 +54,8 @@ reasons! {
     RouterSpoof = 45, "router-spoof", "A pod sent a router advertisement or redirect.";
     NoState = 46, "no-state", "The maps carry no generation: the agent has not finished its first sync.";
     TableFull = 47, "table-full", "A connection could not be remembered, and its replies would be lost.";
+    NoService = 48, "no-service", "Sent to a Service address, and nothing translates it to a backend.";
+    NoMark = 49, "no-mark", "Sent to a Service address, and not every way to a backend can be judged; see status.";
 }
 
 /// Room for reasons in the counter table; more than the largest number.

@@ -4,7 +4,7 @@
 
 use crate::addr::Addr;
 use crate::conntrack::{Connection, ConnectionKey, FragmentKey, Ports, Table};
-use crate::endpoint::{Endpoint, Peer, State};
+use crate::endpoint::{Endpoint, Marking, Peer, State};
 use crate::event::Event;
 use crate::policy::{Direction, Word};
 use crate::reason::Reason;
@@ -15,6 +15,10 @@ pub trait Tables {
     fn state(&self) -> State;
     /// The endpoint behind an interface of the node.
     fn endpoint(&self, ifindex: u32) -> Option<&Endpoint>;
+    /// How packets to Service addresses are marked.
+    fn marking(&self) -> Marking;
+    /// The interface of the endpoint in a slot; what it says is checked against the endpoint.
+    fn slot(&self, slot: u32) -> Option<u32>;
     /// Number of the dense block (256 addresses) that holds `addr`.
     fn block(&self, addr: &Addr) -> Option<u32>;
     /// Entry of a dense block: index is block number × 256 + position.
@@ -23,6 +27,10 @@ pub trait Tables {
     fn host(&self, addr: &Addr) -> Option<Peer>;
     /// Longest prefix of `addr`.
     fn prefix(&self, addr: &Addr) -> Option<Peer>;
+    /// What was found lately for an address that is in no dense block: identity and group.
+    fn recent(&self, addr: &Addr, generation: u32) -> Option<(u32, u32)>;
+    /// Keeps what was found, for packets to come. May be forgotten at any time.
+    fn keep_recent(&self, addr: &Addr, generation: u32, found: (u32, u32));
     /// A cell of the policy table.
     fn cell(&self, index: u32) -> Option<Word>;
     /// An entry of the interval table, packed.
@@ -33,6 +41,8 @@ pub trait Tables {
     fn rewrite(&self, table: Table, key: &ConnectionKey, connection: &Connection);
     /// Adds or replaces a connection; false when the map refuses.
     fn remember(&self, table: Table, key: &ConnectionKey, connection: &Connection) -> bool;
+    /// Adds a connection that is not there yet; false when it is, or the map refuses.
+    fn remember_new(&self, table: Table, key: &ConnectionKey, connection: &Connection) -> bool;
     /// Removes a connection, if it is there.
     fn forget(&self, table: Table, key: &ConnectionKey);
     /// Ports of a fragmented packet whose first fragment was seen.
@@ -45,12 +55,15 @@ pub trait Tables {
     fn count(&self, endpoint: &Endpoint, direction: Direction, reason: Reason, bytes: u32);
     /// Whether a flow without an entry was not seen for a while, and marks it seen. `tag` is a hash of it.
     fn first_seen(&self, tag: u32) -> bool;
+    /// Whether the endpoint's tenant may cause one more event; if not, the event is counted as lost.
+    fn may_report(&self, endpoint: &Endpoint) -> bool;
     /// Hands an event to user space, or counts it as lost.
-    fn emit(&self, endpoint: &Endpoint, event: &Event);
+    fn emit(&self, event: &Event);
 }
 
 /// What is behind an address in a generation: exact by block, exact by hash, longest prefix, in that
-/// order. `None`: nothing, not even the outside.
+/// order. `None`: nothing, not even the outside. The last two are dear (a trie of 10,000 prefixes 70 ns), so
+/// what they found is kept: while a generation is in force, nothing of it changes.
 #[inline(always)]
 pub fn locate<T: Tables>(tables: &T, addr: &Addr, generation: u32) -> Option<(u32, u32)> {
     if let Some(block) = tables.block(addr)
@@ -59,15 +72,19 @@ pub fn locate<T: Tables>(tables: &T, addr: &Addr, generation: u32) -> Option<(u3
     {
         return Some((peer.identity, peer.group(generation)));
     }
-    if let Some(peer) = tables.host(addr)
-        && peer.group(generation) != Peer::ABSENT
-    {
-        return Some((peer.identity, peer.group(generation)));
+    if let Some(found) = tables.recent(addr, generation) {
+        return Some(found);
     }
-    match tables.prefix(addr) {
-        Some(peer) if peer.group(generation) != Peer::ABSENT => Some((peer.identity, peer.group(generation))),
-        _ => None,
+    let mut peer = tables.host(addr).unwrap_or(Peer::NOBODY);
+    if peer.group(generation) == Peer::ABSENT {
+        peer = tables.prefix(addr).unwrap_or(Peer::NOBODY);
     }
+    let found = (peer.identity, peer.group(generation));
+    if found.1 == Peer::ABSENT {
+        return None;
+    }
+    tables.keep_recent(addr, generation, found);
+    Some(found)
 }
 
 macro_rules! maps {
@@ -83,6 +100,8 @@ macro_rules! maps {
 
 maps! {
     STATE = "STATE", 1, "The generation in force. Array of State; the agent writes.";
+    MARKING = "MARKING", 1, "How packets to Service addresses are marked. Array of Marking; the agent writes.";
+    SLOTS = "SLOTS", 1 << 10, "Interface index by endpoint slot. Array of u32; the agent writes.";
     ENDPOINTS = "ENDPOINTS", 1 << 16, "Endpoint by the low bits of its interface index. Array of Endpoint; the agent writes.";
     ENDPOINTS_WIDE = "ENDPOINTS_WIDE", 1 << 12, "Endpoints whose place in ENDPOINTS is taken, by whole interface index. Hash; the agent writes.";
     BLOCKS4 = "BLOCKS4", 1 << 12, "Number of the dense block of an IPv4 /24, by address >> 8. Hash; the agent writes.";
@@ -99,14 +118,16 @@ maps! {
     FRAGMENTS = "FRAGMENTS", 1 << 13, "Ports of fragmented packets. LRU hash; the programs write.";
     COUNTERS = "COUNTERS", 1 << 17, "Packets and bytes by endpoint slot, direction and reason. Per-CPU array; the programs write.";
     SEEN = "SEEN", 1 << 12, "Flows without an entry that were reported lately. Per-CPU array; the programs write.";
-    EVENT_RATE = "EVENT_RATE", 1 << 10, "Events in the current second, by tenant. LRU per-CPU hash; the programs write.";
+    EVENT_RATE = "EVENT_RATE", 1 << 10, "Events in the current second, by Endpoint::share. Per-CPU array; the programs write.";
     LOST = "LOST", 2, "Events not delivered: over the rate, ring full. Per-CPU array; the programs write.";
     EVENTS = "EVENTS", 1 << 22, "Ring buffer of Event, in bytes.";
     NAMES = "NAMES", 1 << 17, "Names for the numbers in the other maps: rules, identities, endpoints. Hash; the agent writes.";
 }
 
-/// Endpoints that one node can hold: COUNTERS has room for each of them in both directions.
+/// Endpoints that one node can hold, and the room of SLOTS: COUNTERS has room for each of them in both directions.
 pub const MAX_ENDPOINTS: u32 = capacity::COUNTERS / (2 * crate::reason::REASONS);
+
+const _: () = assert!(capacity::EVENT_RATE >= MAX_ENDPOINTS, "each endpoint may have a share of its own");
 
 /// Index into COUNTERS.
 #[inline(always)]

@@ -2,7 +2,7 @@
 //! Not here: what is worth an event; `judge` says so.
 #![expect(unsafe_code, reason = "map values are shared with other CPUs and reached by raw pointers")]
 
-use crate::maps::{COUNTERS, EVENT_RATE, EVENTS, LOST, SEEN, Window};
+use crate::maps::{COUNTERS, EVENT_RATE, EVENTS, LOST, SEEN};
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
 use isolator_common::endpoint::Endpoint;
 use isolator_common::event::Event;
@@ -60,24 +60,28 @@ pub(crate) fn first_seen(tag: u32, ticks_per_second: u32) -> bool {
     true
 }
 
-/// Whether the tenant may cause one more event in this second on this CPU.
+/// Whether the endpoint's tenant may cause one more event in this second on this CPU; if not, counts the loss.
 #[inline(always)]
-fn within_rate(tenant: u32, now: u32, ticks_per_second: u32, limit: u32) -> bool {
-    if let Some(window) = EVENT_RATE.get_ptr_mut(tenant) {
-        // SAFETY: as in `count`.
-        unsafe {
-            if now.wrapping_sub((*window).start) >= ticks_per_second {
-                (*window).start = now;
-                (*window).count = 0;
-            }
-            (*window).count += 1;
-            return (*window).count <= limit;
+pub(crate) fn may_report(endpoint: &Endpoint, ticks_per_second: u32, limit: u32) -> bool {
+    let Some(window) = EVENT_RATE.get_ptr_mut(endpoint.share) else { return limit > 0 };
+    let now = now();
+    // SAFETY: as in `count`.
+    let count = unsafe {
+        // A fresh window started at tick 0, which may be less than a second ago: that costs nothing.
+        if now.wrapping_sub((*window).start) >= ticks_per_second {
+            (*window).start = now;
+            (*window).count = 0;
         }
+        (*window).count += 1;
+        (*window).count
+    };
+    if count > limit {
+        lost(OVER_RATE);
     }
-    // A full map only means that this tenant starts a new window at its next event.
-    EVENT_RATE.insert(tenant, Window { start: now, count: 1 }, 0).is_ok() || limit > 0
+    count <= limit
 }
 
+#[inline(always)]
 fn lost(why: u32) {
     if let Some(count) = LOST.get_ptr_mut(why) {
         // SAFETY: as in `count`.
@@ -87,10 +91,7 @@ fn lost(why: u32) {
 
 /// Puts an event into the ring, or counts its loss.
 #[inline(always)]
-pub(crate) fn emit(endpoint: &Endpoint, event: &Event, ticks_per_second: u32, limit: u32) {
-    if !within_rate(endpoint.tenant, now(), ticks_per_second, limit) {
-        return lost(OVER_RATE);
-    }
+pub(crate) fn emit(event: &Event) {
     // SAFETY: the helper takes no arguments and has no preconditions.
     let event = Event { time: unsafe { bpf_ktime_get_ns() }, ..*event };
     let flags = if EVENTS.query(AVAILABLE) < FILL_MARK { NO_WAKEUP } else { FORCE_WAKEUP };

@@ -11,6 +11,7 @@ mod bytes;
 mod events;
 mod maps;
 mod programs;
+mod recent;
 mod view;
 
 /// The kernel shows some helpers to programs with a licence compatible with the GPL only.

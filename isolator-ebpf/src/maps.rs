@@ -4,13 +4,27 @@
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, LruPerCpuHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use isolator_common::addr::Addr;
 use isolator_common::conntrack::{Connection, FragmentKey, Key4, Key6, Ports};
-use isolator_common::endpoint::{Endpoint, Peer, State};
+use isolator_common::endpoint::{Endpoint, Marking, Peer, State};
 use isolator_common::event::{NAME_BYTES, NameKey};
 use isolator_common::judge::Scratch;
 use isolator_common::tables::capacity;
+
+/// What was found for an address. Generation 0 is never in force.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Recent {
+    pub(crate) addr: (u64, u64),
+    pub(crate) generation: u32,
+    pub(crate) identity: u32,
+    pub(crate) group: u32,
+    pub(crate) reserved: u32,
+}
+
+/// Addresses that are kept. A power of two.
+pub(crate) const RECENT_PLACES: u32 = 1 << 12;
 
 /// Packets and bytes.
 #[repr(C)]
@@ -39,8 +53,15 @@ pub(crate) struct Window {
 /// Parsed headers of the packet at hand. Not shared and not pinned.
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+/// Not shared and not pinned, either.
+#[map]
+pub(crate) static RECENT: PerCpuArray<Recent> = PerCpuArray::with_max_entries(RECENT_PLACES, 0);
 #[map]
 pub(crate) static STATE: Array<State> = Array::with_max_entries(capacity::STATE, 0);
+#[map]
+pub(crate) static MARKING: Array<Marking> = Array::with_max_entries(capacity::MARKING, 0);
+#[map]
+pub(crate) static SLOTS: Array<u32> = Array::with_max_entries(capacity::SLOTS, 0);
 #[map]
 pub(crate) static ENDPOINTS: Array<Endpoint> = Array::with_max_entries(capacity::ENDPOINTS, BPF_F_MMAPABLE);
 #[map]
@@ -81,8 +102,7 @@ pub(crate) static COUNTERS: PerCpuArray<Count> = PerCpuArray::with_max_entries(c
 #[map]
 pub(crate) static SEEN: PerCpuArray<Mark> = PerCpuArray::with_max_entries(capacity::SEEN, 0);
 #[map]
-pub(crate) static EVENT_RATE: LruPerCpuHashMap<u32, Window> =
-    LruPerCpuHashMap::with_max_entries(capacity::EVENT_RATE, 0);
+pub(crate) static EVENT_RATE: PerCpuArray<Window> = PerCpuArray::with_max_entries(capacity::EVENT_RATE, 0);
 #[map]
 pub(crate) static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(capacity::LOST, 0);
 #[map]

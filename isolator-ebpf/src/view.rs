@@ -6,12 +6,14 @@ use crate::apart;
 use crate::events;
 use crate::maps::{
     BLOCK_PEERS, BLOCKS4, BLOCKS6, CELLS, ENDPOINTS, ENDPOINTS_WIDE, ESTABLISHED4, ESTABLISHED6, FRAGMENTS,
-    HALF_OPEN4, HALF_OPEN6, HOSTS, INTERVALS, PREFIXES, STATE,
+    HALF_OPEN4, HALF_OPEN6, HOSTS, INTERVALS, MARKING, PREFIXES, SLOTS, STATE,
 };
+use crate::recent;
+use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::maps::lpm_trie::Key;
 use isolator_common::addr::Addr;
 use isolator_common::conntrack::{Connection, ConnectionKey, FragmentKey, Ports, Table};
-use isolator_common::endpoint::{Endpoint, Peer, State};
+use isolator_common::endpoint::{Endpoint, Marking, Peer, State};
 use isolator_common::event::Event;
 use isolator_common::policy::{Direction, Word};
 use isolator_common::reason::Reason;
@@ -47,6 +49,16 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn marking(&self) -> Marking {
+        MARKING.get(0).copied().unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn slot(&self, slot: u32) -> Option<u32> {
+        SLOTS.get(slot).copied()
+    }
+
+    #[inline(always)]
     fn block(&self, addr: &Addr) -> Option<u32> {
         // SAFETY: the values are single words.
         unsafe {
@@ -72,6 +84,16 @@ impl Tables for Maps {
     #[inline(always)]
     fn prefix(&self, addr: &Addr) -> Option<Peer> {
         PREFIXES.get(Key::new(128, *addr)).copied()
+    }
+
+    #[inline(always)]
+    fn recent(&self, addr: &Addr, generation: u32) -> Option<(u32, u32)> {
+        recent::find(addr, generation)
+    }
+
+    #[inline(always)]
+    fn keep_recent(&self, addr: &Addr, generation: u32, found: (u32, u32)) {
+        recent::keep(addr, generation, found);
     }
 
     #[inline(always)]
@@ -116,6 +138,25 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn remember_new(&self, table: Table, key: &ConnectionKey, connection: &Connection) -> bool {
+        let flags = u64::from(BPF_NOEXIST);
+        match (table, key.remote.is_v4()) {
+            (Table::Established, true) => {
+                apart::done4(ESTABLISHED4.insert(&key.key4(), connection, flags).is_ok())
+            }
+            (Table::Established, false) => {
+                apart::done6(ESTABLISHED6.insert(&key.key6(), connection, flags).is_ok())
+            }
+            (Table::HalfOpen, true) => {
+                apart::done4(HALF_OPEN4.insert(&key.key4(), connection, flags).is_ok())
+            }
+            (Table::HalfOpen, false) => {
+                apart::done6(HALF_OPEN6.insert(&key.key6(), connection, flags).is_ok())
+            }
+        }
+    }
+
+    #[inline(always)]
     fn forget(&self, table: Table, key: &ConnectionKey) {
         let _absent_is_fine = match (table, key.remote.is_v4()) {
             (Table::Established, true) => apart::done4(ESTABLISHED4.remove(&key.key4()).is_ok()),
@@ -152,8 +193,13 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn emit(&self, endpoint: &Endpoint, event: &Event) {
+    fn may_report(&self, endpoint: &Endpoint) -> bool {
         let state = self.state();
-        events::emit(endpoint, event, state.ticks_per_second, state.events_per_second);
+        events::may_report(endpoint, state.ticks_per_second, state.events_per_second)
+    }
+
+    #[inline(always)]
+    fn emit(&self, event: &Event) {
+        events::emit(event);
     }
 }

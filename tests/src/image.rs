@@ -39,6 +39,8 @@ pub fn small(ifindex: u32) -> Image {
             identity: 5000,
             tenant: 0,
             flags: Endpoint::KNOWN,
+            share: 0,
+            reserved: 0,
             addrs: [POD, Addr::UNSPECIFIED],
             rows: [[row; 2], [Row::default(); 2]],
         },
@@ -77,6 +79,6 @@ pub fn writes(image: &Image) -> Vec<Op> {
     ops.extend(image.prefixes.iter().map(|(k, v)| Op::Prefix(*k, Some(*v))));
     ops.extend(image.endpoints.iter().map(|(k, v)| Op::Endpoint(*k, Some(*v))));
     ops.extend(image.names.iter().map(|(k, v)| Op::Name(*k, Some(v.clone()))));
-    ops.extend([Op::State(image.state), Op::Grace]);
+    ops.extend([Op::Marking(image.marking), Op::State(image.state), Op::Grace]);
     ops
 }

@@ -4,6 +4,7 @@
 use isolator_agent::datapath::attach::{Attacher, Mode, attachments};
 use isolator_agent::datapath::audit::{Difference, uninstall, verify};
 use isolator_agent::datapath::features::{Feature, Features};
+use isolator_agent::datapath::hook::Hook;
 use isolator_agent::datapath::load::{Capacities, LoadError, Loaded};
 use isolator_agent::datapath::read::{ReadError, ReadOnly};
 use isolator_common::policy::{Direction, Kind, Word};
@@ -36,12 +37,12 @@ fn attacher(dir: &Path, loaded: &Loaded, force_clsact: bool) -> Attacher {
 }
 
 /// Interface, direction and program of everything attached.
-fn attached(dir: &Path) -> Vec<(u32, Direction, u32)> {
-    attachments(dir).expect("list").into_iter().map(|a| (a.ifindex, a.direction, a.program)).collect()
+fn attached(dir: &Path) -> Vec<(u32, Hook, u32)> {
+    attachments(dir).expect("list").into_iter().map(|a| (a.ifindex, a.hook, a.program)).collect()
 }
 
-fn both(loaded: &Loaded, ifindex: u32) -> Vec<(u32, Direction, u32)> {
-    Direction::BOTH.into_iter().map(|direction| (ifindex, direction, loaded.programs.id(direction))).collect()
+fn both(loaded: &Loaded, ifindex: u32) -> Vec<(u32, Hook, u32)> {
+    Hook::POD.into_iter().map(|hook| (ifindex, hook, loaded.programs.id(hook))).collect()
 }
 
 #[test]

@@ -3,17 +3,22 @@
 //! whole and broken. `ISOLATOR_PROPTEST_CASES` asks for more cases, `ISOLATOR_PROPTEST_SEED` for others.
 //! Skipped, with the reason, when not root. Not here: expiry, whose clock is the kernel's own (`conntrack`).
 
+use aya::programs::ProgramError;
+use isolator_agent::datapath::hook::Hook;
 use isolator_agent::datapath::load::{Capacities, Loaded};
 use isolator_agent::datapath::read::ReadOnly;
+use isolator_agent::datapath::run::RunResult;
 use isolator_common::ABI_VERSION;
 use isolator_common::addr::{Addr, Prefix};
 use isolator_common::conntrack::{Connection, ConnectionKey, Table};
-use isolator_common::endpoint::{Endpoint, Peer, Row, State};
+use isolator_common::endpoint::{Endpoint, Marking, Peer, Row, State};
+use isolator_common::judge::Outcome;
+use isolator_common::packet::Start;
 use isolator_common::policy::{Direction, Interval, Kind, Word, port_key};
 use isolator_common::reason::Reason;
 use isolator_policy::datapath::frame::{Frame, arp};
 use isolator_policy::datapath::image::{Image, Op};
-use isolator_policy::datapath::memory::{Memory, judge_frame};
+use isolator_policy::datapath::memory::{Memory, judge_frame, judge_marked};
 use isolator_tests::image::writes;
 use isolator_tests::netns::isolated;
 use proptest::collection::vec;
@@ -26,6 +31,12 @@ use std::path::Path;
 /// Test runs arrive at the loopback interface.
 const IFINDEX: u32 = 1;
 const SLOT: u32 = 5;
+/// Another endpoint: who sent marked packets.
+const SENDER: u32 = 9;
+const SENDER_SLOT: u32 = 6;
+/// The marks of both, and bits of somebody else.
+const MASK: u32 = 0x00ff_0000;
+const FOREIGN: u32 = 0x4000;
 /// Cases unless somebody asks for others: enough to meet every reason.
 const CASES: u32 = 24;
 /// Cells of a row.
@@ -75,11 +86,12 @@ impl Change {
         let groups = [self.group % (GROUPS + 2), u32::from(self.kind) % (GROUPS + 2)];
         let known = Peer { identity: place + 1, groups };
         let addr = peer(self.place, six);
-        match self.what % 8 {
+        match self.what % 9 {
             0..=2 => {
-                let number = if self.kind % 8 == Kind::Ports as u8 { 64 + 16 * (place % 4) } else { place };
-                let word = Word(u32::from(self.kind % 8) << 29 | number);
-                Op::Cell(8 + self.group % (4 * GROUPS), word)
+                let kind = self.kind % 10;
+                let number = if kind == Kind::Ports as u8 { 64 + 16 * (place % 4) } else { place };
+                let word = Word(u32::from(kind) << 28 | number);
+                Op::Cell(8 + self.group % (6 * GROUPS), word)
             }
             3 => Op::BlockPeer((1 + u32::from(six)) << 8 | addr.in_block(), known),
             4 => Op::Host(addr, (!self.group.is_multiple_of(4)).then_some(known)),
@@ -94,14 +106,49 @@ impl Change {
                 Op::Prefix(prefix, (!self.group.is_multiple_of(4)).then_some(known))
             }
             6 => {
-                let mut endpoint = before.endpoints[&IFINDEX];
+                let ifindex = if self.kind & 8 == 0 { IFINDEX } else { SENDER };
+                let mut endpoint = before.endpoints[&ifindex];
                 let row = &mut endpoint.rows[usize::from(six)][usize::from(self.kind >> 1 & 1)];
                 row.flags ^= Row::CONNECTION_FIRST;
                 row.len = GROUPS - u32::from(self.kind & 4 != 0);
-                Op::Endpoint(IFINDEX, Some(endpoint))
+                Op::Endpoint(ifindex, Some(endpoint))
+            }
+            7 => {
+                let marking = Marking::new(MASK).expect("a mask");
+                Op::Marking(if self.kind.is_multiple_of(4) { marking.closed() } else { marking })
             }
             _ => Op::State(State { generation: before.state.generation + 1, ..before.state }),
         }
+    }
+}
+
+/// The change without what it does to an address in the generation in force: the agent never touches that, and
+/// the programs rely on it.
+fn in_force_kept(op: Op, before: &Image) -> Op {
+    let half = (before.state.generation & 1) as usize;
+    let kept = |old: Option<&Peer>, new: Option<Peer>| {
+        let old = old.copied().unwrap_or(Peer::NOBODY);
+        let mut new = new.unwrap_or(Peer::NOBODY);
+        new.groups[half] = old.groups[half];
+        if old.groups[half] != Peer::ABSENT {
+            new.identity = old.identity;
+        }
+        new
+    };
+    let there = |peer: Peer| (peer.groups != Peer::NOBODY.groups).then_some(peer);
+    match op {
+        Op::BlockPeer(index, new) => Op::BlockPeer(index, kept(before.block_peers.get(&index), Some(new))),
+        Op::Host(addr, new) => Op::Host(addr, there(kept(before.hosts.get(&addr), new))),
+        Op::Prefix(prefix, new) => {
+            // A prefix hides the shorter ones, in both generations; the trie knows no families.
+            let covers = |around: &Prefix| {
+                around.bits <= prefix.bits && Prefix::new(prefix.addr, around.bits).addr == around.addr
+            };
+            let around = before.prefixes.iter().filter(|(around, _)| covers(around));
+            let longest = around.max_by_key(|(around, _)| around.bits);
+            Op::Prefix(prefix, there(kept(longest.map(|(_, peer)| peer), new)))
+        }
+        other => other,
     }
 }
 
@@ -119,13 +166,33 @@ fn base() -> Image {
         identity: 5000,
         tenant: 3,
         flags: Endpoint::KNOWN,
+        share: 0,
+        reserved: 0,
         addrs: [pod(false), pod(true)],
         rows: [[row(0), row(1)], [row(2), row(3)]],
     };
     image.endpoints.insert(IFINDEX, endpoint);
+    let sender = Endpoint {
+        ifindex: SENDER,
+        slot: SENDER_SLOT,
+        id: 78,
+        addrs: [peer(0, false), peer(0, true)],
+        rows: [[row(4), row(5)], [row(5), row(4)]],
+        ..endpoint
+    };
+    image.endpoints.insert(SENDER, sender);
+    image.marking = Marking::new(MASK).expect("a mask");
     image.blocks.insert(pod(false).block(), 1);
     image.blocks.insert(pod(true).block(), 2);
-    let kinds = [Kind::Allow, Kind::DefaultDeny, Kind::AllowTracked, Kind::Tenancy, Kind::Deny];
+    let kinds = [
+        Kind::Allow,
+        Kind::DefaultDeny,
+        Kind::AllowTracked,
+        Kind::Tenancy,
+        Kind::Service,
+        Kind::Deny,
+        Kind::ServiceTracked,
+    ];
     for (set, len) in [1, 3, 8, 13].into_iter().enumerate() {
         let header = 64 + 16 * set as u32;
         image.intervals.insert(header, u64::from(len));
@@ -148,6 +215,8 @@ fn base() -> Image {
 #[derive(Clone, Copy, Debug)]
 struct Packet {
     direction: bool,
+    /// Not marked, or by whom and where it is met: see [`Packet::mark`].
+    mark: u8,
     /// The endpoint sends where it should, or the other way around.
     backwards: bool,
     six: bool,
@@ -163,6 +232,17 @@ struct Packet {
 }
 
 impl Packet {
+    /// The slot in the packet's mark, if it is marked.
+    fn mark(self) -> Option<u32> {
+        match self.mark % 8 {
+            0 | 1 => Some(SENDER_SLOT),
+            2 => Some(SLOT),
+            // Nobody has it.
+            3 if self.mark > 128 => Some(7),
+            _ => None,
+        }
+    }
+
     fn direction(self) -> Direction {
         if self.direction { Direction::Ingress } else { Direction::Egress }
     }
@@ -241,10 +321,11 @@ fn change() -> impl Strategy<Value = Change> {
 fn packet() -> impl Strategy<Value = Packet> {
     let whole = prop_oneof![8 => Just(u16::MAX), 1 => 14..100_u16];
     let flip = prop_oneof![8 => Just((u16::MAX, 0)), 1 => (12..90_u16, any::<u8>())];
-    let ends = (any::<bool>(), prop::bool::weighted(0.1), any::<bool>(), any::<u8>());
+    let ends = (any::<bool>(), prop::bool::weighted(0.1), any::<bool>(), any::<u8>(), any::<u8>());
     (ends, any::<(u8, (u8, u8), u8, u8)>(), whole, flip).prop_map(
-        |((direction, backwards, six, peer), (what, ports, flags, around), cut, flip)| Packet {
+        |((direction, backwards, six, peer, mark), (what, ports, flags, around), cut, flip)| Packet {
             direction,
+            mark,
             backwards,
             six,
             peer,
@@ -276,17 +357,22 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     vec(step, 30..120).prop_map(|steps| steps.concat())
 }
 
-type Counters = BTreeMap<(Direction, Reason), (u64, u64)>;
+type Counters = BTreeMap<(u32, Direction, Reason), (u64, u64)>;
 type Connections = BTreeMap<(Table, ConnectionKey), Connection>;
 
 fn counters(kernel: &ReadOnly) -> Counters {
-    let counters = kernel.counters(SLOT).expect("read counters");
-    counters.into_iter().map(|c| ((c.direction, c.reason), (c.packets, c.bytes))).collect()
+    let of = |slot| {
+        let counters = kernel.counters(slot).expect("read counters");
+        counters.into_iter().map(move |c| ((slot, c.direction, c.reason), (c.packets, c.bytes)))
+    };
+    of(SLOT).chain(of(SENDER_SLOT)).collect()
 }
 
 fn counters_in(memory: &Memory) -> Counters {
-    let all = Direction::BOTH.into_iter().flat_map(|d| Reason::ALL.iter().map(move |reason| (d, *reason)));
-    all.map(|(direction, reason)| ((direction, reason), memory.counted(SLOT, direction, reason)))
+    let slots = [SLOT, SENDER_SLOT].into_iter();
+    let ways = slots.flat_map(|slot| Direction::BOTH.map(|direction| (slot, direction)));
+    let all = ways.flat_map(|(slot, d)| Reason::ALL.iter().map(move |reason| (slot, d, *reason)));
+    all.map(|(slot, direction, reason)| ((slot, direction, reason), memory.counted(slot, direction, reason)))
         .filter(|(_, count)| count.packets != 0)
         .map(|(key, count)| (key, (count.packets, count.bytes)))
         .collect()
@@ -315,6 +401,48 @@ fn refused(frame: &[u8]) -> bool {
     }
 }
 
+/// One packet on both sides: what memory says, and whether the kernel lets it pass. Marks are checked here.
+fn both(loaded: &Loaded, memory: &Memory, packet: Packet, frame: &[u8]) -> (Outcome, bool) {
+    let programs = &loaded.programs;
+    let ran = |ran: Result<(RunResult, u32), ProgramError>| {
+        ran.unwrap_or_else(|error| panic!("{packet:?} {frame:02x?}: {error:?}"))
+    };
+    let marking = memory.image.marking;
+    let Some(slot) = packet.mark() else {
+        let direction = packet.direction();
+        let outcome = judge_frame(memory, IFINDEX, frame, direction);
+        let (result, mark) = ran(programs.run_marked(direction, frame, FOREIGN, 1));
+        let wanted =
+            if outcome.reason == Reason::ToService { marking.marked(FOREIGN, SLOT) } else { FOREIGN };
+        assert_eq!(mark, wanted, "{packet:?}: {outcome:?}");
+        return (outcome, result.passes());
+    };
+    let before = marking.marked(FOREIGN, slot);
+    let network = frame.get(14..).filter(|packet| packet.len() >= 14);
+    let (outcome, (result, after), host) = match (packet.mark >> 3 & 3, network) {
+        (0, _) => {
+            let outcome = judge_marked(memory, slot, None, frame, Start::Ethernet);
+            (outcome, ran(programs.run_marked(Hook::ToWire, frame, before, 1)), false)
+        }
+        // The kernel looks at an Ethernet type where there is none.
+        (1, Some(network)) if !refused(network) => {
+            let outcome = judge_marked(memory, slot, None, network, Start::Network);
+            (outcome, ran(programs.run_marked(Hook::ToTunnel, network, before, 1)), false)
+        }
+        (2, _) => {
+            let outcome = judge_marked(memory, slot, None, &frame[14..], Start::Network);
+            (outcome, ran(programs.run_host(frame, before)), true)
+        }
+        _ => {
+            let outcome = judge_marked(memory, slot, Some(IFINDEX), frame, Start::Ethernet);
+            (outcome, ran(programs.run_marked(Hook::ToPod, frame, before, 1)), false)
+        }
+    };
+    let passes = if host { result.retval == 1 } else { result.passes() };
+    assert_eq!(after, if passes { FOREIGN } else { before }, "{packet:?}: {outcome:?}");
+    (outcome, passes)
+}
+
 /// Runs the steps on both sides and compares after each packet. Answers the reasons met.
 fn compare(pins: &Path, start: &[Change], steps: &[Step]) -> Result<BTreeSet<Reason>, TestCaseError> {
     let mut image = base();
@@ -330,22 +458,18 @@ fn compare(pins: &Path, start: &[Change], steps: &[Step]) -> Result<BTreeSet<Rea
     for (number, step) in steps.iter().enumerate() {
         match step {
             Step::Change(change) => {
-                let op = change.op(&memory.image);
+                let op = in_force_kept(change.op(&memory.image), &memory.image);
                 memory.image.apply(&op);
                 loaded.store.apply(&[op]).expect("write");
             }
             Step::Packet(packet) => {
-                let (frame, direction) = (packet.bytes(), packet.direction());
+                let frame = packet.bytes();
                 if refused(&frame) {
                     continue;
                 }
-                let outcome = judge_frame(&memory, IFINDEX, &frame, direction);
-                let ran = loaded
-                    .programs
-                    .run(direction, &frame, 1)
-                    .unwrap_or_else(|error| panic!("{frame:02x?}: {error:?}"));
+                let (outcome, passes) = both(&loaded, &memory, *packet, &frame);
                 let what = || format!("step {number}: {packet:?} {frame:02x?}: {outcome:?} in memory");
-                prop_assert_eq!(ran.passes(), outcome.reason.passes(), "{}", what());
+                prop_assert_eq!(passes, outcome.reason.passes(), "{}", what());
                 prop_assert_eq!(counters(&kernel), counters_in(&memory), "{}", what());
                 let entries = connections(kernel.connections().expect("read connections"));
                 prop_assert_eq!(entries, connections_in(&memory), "{}", what());

@@ -42,6 +42,27 @@ fn counters_belong_to_the_endpoint_and_not_to_its_slot() {
 }
 
 #[test]
+fn a_noisy_tenant_does_not_use_up_the_events_of_another() {
+    isolated(|bpffs| {
+        let mut loaded = Loaded::open(bpffs, &Capacities::small()).expect("open");
+        let mut image = small(1);
+        // A second is longer than the test.
+        image.state.ticks_per_second = 1 << 20;
+        image.state.events_per_second = 5;
+        loaded.store.apply(&writes(&image)).expect("write");
+        let maps = ReadOnly::open(bpffs).expect("read");
+        let denied = Frame::udp(STRANGER, POD, 40_000, 80).bytes();
+        loaded.programs.run(Direction::Ingress, &denied, 20).expect("run");
+        let lost = Lost { over_rate: 15, ring_full: 0 };
+        assert_eq!(maps.lost().expect("lost"), lost);
+        let other = Endpoint { share: 1, ..image.endpoints[&1] };
+        loaded.store.apply(&[Op::Endpoint(1, Some(other))]).expect("write");
+        loaded.programs.run(Direction::Ingress, &denied, 5).expect("run");
+        assert_eq!(maps.lost().expect("lost"), lost, "the other tenant had events left");
+    });
+}
+
+#[test]
 fn connections_events_and_maps_are_listed() {
     isolated(|bpffs| {
         let dir = bpffs.join("isolator");

@@ -5,7 +5,7 @@ use isolator_agent::datapath::features::{Feature, Features};
 use isolator_agent::datapath::load::{Capacities, LoadError, Loaded};
 use isolator_agent::datapath::store::StoreError;
 use isolator_common::addr::{Addr, Prefix};
-use isolator_common::endpoint::{Endpoint, Peer, State};
+use isolator_common::endpoint::{Endpoint, Marking, Peer, State};
 use isolator_common::event::NameKey;
 use isolator_common::policy::{Direction, Word};
 use isolator_common::tables::{capacity, name};
@@ -17,6 +17,7 @@ use isolator_tests::netns::isolated;
 /// More entries of each kind than one batch of the smallest maps holds, some in high places.
 fn large() -> Image {
     let mut image = small(5);
+    image.marking = Marking::new(0xff00).expect("a mask");
     for i in 0..200_u32 {
         let mut v6 = [0xfd; 16];
         v6[12..].copy_from_slice(&(i << 8).to_be_bytes());
@@ -52,6 +53,7 @@ fn store_holds_what_was_written(features: Features) {
         .iter()
         .map(|op| match op {
             Op::State(_) => Op::State(State::default()),
+            Op::Marking(_) => Op::Marking(Marking::default()),
             Op::Endpoint(key, _) => Op::Endpoint(*key, None),
             Op::Block(key, _) => Op::Block(*key, None),
             Op::BlockPeer(key, _) => Op::BlockPeer(*key, Peer::default()),

@@ -1,4 +1,4 @@
-//! Upstream's verdicts on 30,000 flows, and the loaded programs: every cluster's maps follow those of the cluster
+//! Upstream's verdicts on 60,000 flows, and the loaded programs: every cluster's maps follow those of the cluster
 //! before, as an agent would change them, and each flow's packet runs through the programs. Not here: the other
 //! engines (`unit_upstream_netpol`).
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
@@ -18,7 +18,7 @@ use isolator_policy::meaning::compile::compile;
 use isolator_policy::meaning::flow::{Found, find, judging_node};
 use isolator_policy::model::PodKey;
 use std::collections::{BTreeMap, BTreeSet};
-use upstream::compare;
+use upstream::{CILIUM, CLUSTER_NETWORK_POLICY, NETWORK_POLICY, Set, compare};
 
 /// Where test runs arrive.
 const INTERFACE: u32 = 1;
@@ -65,12 +65,26 @@ impl Kernel {
 
 #[test]
 fn the_loaded_programs_say_what_upstream_says() {
+    replay(NETWORK_POLICY);
+}
+
+#[test]
+fn the_loaded_programs_say_what_cilium_says() {
+    replay(CILIUM);
+}
+
+#[test]
+fn the_loaded_programs_say_what_the_conformance_tests_want() {
+    replay(CLUSTER_NETWORK_POLICY);
+}
+
+fn replay(set: Set) {
     if let Some(missing) = features::missing(None).first() {
         eprintln!("skipped: {missing}");
         return;
     }
     let mut kernel = Kernel::new();
-    compare(|snapshot, flows| {
+    compare(set, |snapshot, flows| {
         let mut said = vec![(true, true); flows.len()];
         let nodes: BTreeSet<_> = snapshot.pods().values().map(|pod| judging_node(pod)).collect();
         for node in nodes {

@@ -12,6 +12,8 @@ Usage: cargo xtask COMMAND
   demo                                           builds, then shows tenants being isolated; needs root
   test [--tier NAME]... [--cases N] [FILTER]     all test tiers, or the named ones
   tidy [--record-abi]                            rules that neither cargo nor clippy can enforce
+  bench apply [FLAGS]                            ms from a changed manifest to the last map write; --help lists the flags
+  bench compile [FLAGS]                          ms and memory of a change before the first map write; --help lists the flags
   bench datapath [FLAGS]                         ns per packet, beside floor programs; --help lists the flags
   docs                                           writes the documents that come from the code
   help                                           this text
@@ -30,6 +32,10 @@ pub(crate) enum Command {
     Build,
     /// Show what it does.
     Demo,
+    /// Measure the way from a changed file to the last map write; the benchmark reads the rest of the line.
+    BenchApply(Vec<String>),
+    /// Measure the way from a change to the list of map writes; the benchmark reads the rest of the line.
+    BenchCompile(Vec<String>),
     /// Measure the datapath; the benchmark reads the rest of the line.
     BenchDatapath(Vec<String>),
     /// Write the generated documents.
@@ -65,8 +71,10 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
         Some("demo") => nothing_more(Command::Demo, arguments),
         Some("test") => parse_test(arguments),
         Some("bench") => match arguments.next().as_deref() {
+            Some("apply") => Ok(Command::BenchApply(arguments.collect())),
+            Some("compile") => Ok(Command::BenchCompile(arguments.collect())),
             Some("datapath") => Ok(Command::BenchDatapath(arguments.collect())),
-            _ => bail!("bench takes 'datapath'; see `cargo xtask help`"),
+            _ => bail!("bench takes 'apply', 'compile' or 'datapath'; see `cargo xtask help`"),
         },
         Some("docs") => nothing_more(Command::Docs, arguments),
         Some("tidy") => match arguments.next().as_deref() {

@@ -12,6 +12,7 @@ mod bench;
 mod build;
 mod demo;
 mod documents;
+mod firewall;
 mod machine;
 mod process;
 mod progress;
@@ -29,6 +30,8 @@ fn main() -> ExitCode {
             print!("{}", arguments::USAGE);
             Ok(true)
         }
+        Ok(Command::BenchApply(arguments)) => bench::apply(&arguments).map(|()| true),
+        Ok(Command::BenchCompile(arguments)) => bench::compile(&arguments).map(|()| true),
         Ok(Command::BenchDatapath(arguments)) => bench::datapath(&arguments).map(|()| true),
         Ok(Command::Build) => build::release().map(|()| true),
         Ok(Command::Demo) => demo::demo().map(|()| true),

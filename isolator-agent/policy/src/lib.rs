@@ -10,7 +10,7 @@
 //!
 //! `model` is what a policy, a pod or a node is to us. `cluster` keeps them. `meaning` says what they
 //! mean, twice: once slowly, as the texts read (`oracle`), once compiled for the kernel (`compile`).
-//! `datapath` turns the compiled form into map contents and map contents into ordered operations.
+//! `lint` says what they probably do not mean; `phrase` says them in words. `datapath` turns the compiled form into map contents and map contents into ordered operations.
 //!
 //! Not here, and Cargo enforces it: I/O, clocks, a Kubernetes client, aya, tokio, logging. Problems are
 //! values.
@@ -18,5 +18,8 @@
 
 pub mod cluster;
 pub mod datapath;
+pub mod lint;
 pub mod meaning;
 pub mod model;
+pub mod phrase;
+pub mod shared;

@@ -49,7 +49,7 @@ fn all(effect: Effect) -> CellSpec {
 fn only(protocol: u8, port: u16) -> CellSpec {
     let key = port_key(protocol, port);
     let (open, closed) = (verdict(Effect::AllowTracked), verdict(Effect::DefaultDeny));
-    CellSpec::ByPort(vec![(0, closed), (key, open), (key + 1, closed)])
+    CellSpec::ByPort([(0, closed), (key, open), (key + 1, closed)].into())
 }
 
 fn closed() -> Cells {
@@ -66,7 +66,7 @@ fn compiled(egress: Cells, ingress: Cells, first: [bool; 2]) -> Compiled {
         groups: 3,
         addresses: [(PEER, 0), (PEER6, 0), (FOREIGN, 2)].map(|(addr, group)| (addr, behind(group))).into(),
         prefixes: [Prefix::ALL_V4, Prefix::ALL_V6].map(|prefix| (prefix, behind(1))).into(),
-        rows: vec![egress.to_vec(), ingress.to_vec()],
+        rows: vec![egress.to_vec(), ingress.to_vec()].into(),
         endpoints: BTreeMap::from([(
             pod(),
             EndpointSpec {
@@ -156,6 +156,33 @@ fn a_reset_does_not_promote_and_a_closed_connection_opens_again() {
     assert_eq!(at(&memory, Ingress, &server(Frame::ACK)), Reason::DefaultDeny);
     assert_eq!(at(&memory, Egress, &client(Frame::SYN)), Reason::New);
     assert_eq!(at(&memory, Ingress, &server(Frame::SYN_ACK)), Reason::Reply);
+}
+
+#[test]
+fn a_packet_that_opens_answers_nothing() {
+    for first in [false, true] {
+        let mut memory = Memory::default();
+        enforce(&mut memory, &compiled(web(), closed(), [first; 2]));
+        at(&memory, Egress, &client(Frame::SYN));
+        // Both open at the same time: the pod's own packet is enough, and its answer passes.
+        assert_eq!(at(&memory, Ingress, &server(Frame::SYN)), Reason::DefaultDeny);
+        assert_eq!(at(&memory, Ingress, &server(Frame::SYN_ACK)), Reason::Reply);
+        // Nor does an answered connection let the other side open one.
+        assert_eq!(at(&memory, Ingress, &server(Frame::SYN)), Reason::DefaultDeny);
+        assert_eq!(at(&memory, Ingress, &server(Frame::ACK)), Reason::Reply);
+    }
+}
+
+#[test]
+fn a_packet_that_opens_again_is_the_same_connection() {
+    let memory = node(web(), closed());
+    assert_eq!(at(&memory, Egress, &client(Frame::SYN)), Reason::New);
+    assert_eq!(at(&memory, Egress, &client(Frame::SYN)), Reason::Established);
+    memory.set_now(61 * TICKS);
+    assert_eq!(at(&memory, Egress, &client(Frame::SYN)), Reason::New, "nobody answered in a minute");
+    at(&memory, Ingress, &server(Frame::SYN_ACK));
+    assert_eq!(at(&memory, Egress, &client(Frame::SYN)), Reason::Established);
+    assert_eq!((memory.take_events().len(), memory.connections(Table::HalfOpen).len()), (2, 0));
 }
 
 #[test]

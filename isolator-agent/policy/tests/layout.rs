@@ -57,7 +57,7 @@ fn node(rows: Vec<Vec<CellSpec>>, endpoints: &[u32], addresses: impl Iterator<It
             groups: rows[0].len() as u32,
             addresses: addresses.map(|(addr, group)| (addr, behind(group))).collect(),
             prefixes: [Prefix::ALL_V4, Prefix::ALL_V6].map(|prefix| (prefix, behind(0))).into(),
-            rows,
+            rows: rows.into(),
             endpoints: numbered().map(|(i, row)| (pod(i as u8), spec(*row))).collect(),
             reasons: vec![By::LocalHost],
             ..Compiled::default()
@@ -128,6 +128,20 @@ fn what_does_not_concern_verdicts_needs_no_switch() {
     assert_eq!(renamed.state, image.state);
     let ops = diff(&image, &renamed);
     assert!(ops.iter().all(|op| !matches!(op, Op::State(_) | Op::Grace | Op::Cell(..) | Op::Endpoint(..))));
+}
+
+#[test]
+fn endpoints_of_one_tenant_share_their_events() {
+    let mut world = node(vec![vec![all(Effect::Allow)]], &[0; 5], std::iter::empty());
+    for (index, tenant) in [(0, 7), (1, 8), (2, 7), (3, 8)] {
+        world.compiled.endpoints.get_mut(&pod(index)).expect("there").tenant = tenant;
+    }
+    let image = next(&Image::default(), &world);
+    let shares = |image: &Image| image.endpoints.values().map(|endpoint| endpoint.share).collect::<Vec<_>>();
+    assert_eq!(shares(&image), [0, 1, 0, 1, 4]);
+    // They stay when the first goes, as long as nobody else takes the place.
+    world.attachments.remove(&2);
+    assert_eq!(shares(&next(&image, &world)), [1, 2, 1, 4]);
 }
 
 #[test]

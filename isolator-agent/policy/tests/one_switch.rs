@@ -10,7 +10,7 @@ use isolator_common::tables::locate;
 use isolator_policy::datapath::diff::diff;
 use isolator_policy::datapath::frame::Frame;
 use isolator_policy::datapath::image::{Image, Op};
-use isolator_policy::datapath::layout::{Capacities, Params, layout};
+use isolator_policy::datapath::layout::{Capacities, Layout, Params, layout};
 use isolator_policy::datapath::memory::{Memory, judge_frame};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -193,21 +193,35 @@ proptest! {
     #![proptest_config(config(64))]
 
     #[test]
-    fn every_prefix_of_an_update_is_old_or_new(start in knobs(), changes in changes(1..4), pick in 0usize..7) {
+    fn every_prefix_of_an_update_is_old_or_new(
+        start in knobs(),
+        changes in changes(1..4),
+        pick in 0usize..7,
+        goes_on: bool,
+    ) {
         let nothing = World::default();
         let worlds = worlds(&start, &changes);
         let flows = flows(&worlds, pick);
         let (mut memory, mut in_flight) = (Memory::default(), vec![0]);
         let mut before = &nothing;
+        // Whether it goes on from what it did last, or from what it reads back, an update is an update.
+        let mut going_on = Layout::default();
         for world in &worlds {
-            let image = next(&memory.image, world);
+            let World { compiled, attachments } = world;
+            let image = match goes_on {
+                true => going_on.next(&memory.image, compiled, attachments, &params()).expect("fits"),
+                false => next(&memory.image, world),
+            };
             let ops = diff(&memory.image, &image);
             play(&mut memory, &mut in_flight, &ops, &[before, world], &flows)?;
             prop_assert_eq!(&memory.image, &image);
+            memory.image = image.clone();
             for flow in &flows {
                 prop_assert_eq!(flow.passes(&memory), flow.allowed(world), "{:?}", flow);
             }
-            prop_assert_eq!(next(&image, world), image, "equal input gives an equal image");
+            let again = going_on.next(&image, compiled, attachments, &params()).expect("fits");
+            prop_assert_eq!(again, image.clone(), "equal input gives an equal image");
+            prop_assert_eq!(next(&image, world), image, "and so it does from nothing");
             before = world;
         }
     }

@@ -12,6 +12,7 @@ pub mod output;
 mod pinned;
 mod policy;
 mod status;
+mod translated;
 mod uninstall;
 mod verdicts;
 mod verify;
@@ -20,9 +21,9 @@ mod words;
 use crate::config::Config;
 use crate::{lab, telemetry};
 use anyhow::{Result, bail};
-use args::{Cli, Command, Format};
+use args::{Cli, Command, Format, PolicyCommand};
 use clap::Parser;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// How a command ended. An error is [`Exit::Failure`], too.
@@ -50,7 +51,8 @@ pub fn main() -> ExitCode {
         if reader_left(&error) {
             return Exit::Good.into();
         }
-        eprintln!("error: {error:#}");
+        // The exit code says it, too, where standard error takes nothing more.
+        let _unheard = writeln!(io::stderr(), "error: {error:#}");
         Exit::Failure.into()
     })
 }
@@ -62,6 +64,7 @@ fn reader_left(error: &anyhow::Error) -> bool {
 
 fn dispatch(cli: Cli) -> Result<ExitCode> {
     let Cli { global, command } = cli;
+    check_format(&command, global.output)?;
     let screen = output::Screen::new(&global);
     let exit = match command {
         // Has exit codes of its own: those of the commands that it runs.
@@ -84,11 +87,22 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
     Ok(exit?.into())
 }
 
+/// Refuses formats that only another command prints.
+fn check_format(command: &Command, format: Format) -> Result<()> {
+    match (format, command) {
+        (Format::Table | Format::Wide | Format::Json | Format::Yaml, _)
+        | (Format::Sarif, Command::Policy(PolicyCommand::Lint(_)))
+        | (Format::Html, Command::Policy(PolicyCommand::Matrix(_))) => Ok(()),
+        (Format::Sarif, _) => bail!("only `isolator policy lint` prints SARIF; use -o json"),
+        (Format::Html, _) => bail!("only `isolator policy matrix` prints HTML; use -o json"),
+    }
+}
+
 /// How the lab prints: its listings are all there is to its tables.
 fn lab_output(format: Format) -> Result<lab::Output> {
     match format {
         Format::Table | Format::Wide => Ok(lab::Output::Table),
         Format::Json => Ok(lab::Output::Json),
-        Format::Yaml => bail!("the lab prints no YAML; use -o json"),
+        Format::Yaml | Format::Sarif | Format::Html => bail!("the lab prints no YAML; use -o json"),
     }
 }

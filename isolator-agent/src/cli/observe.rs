@@ -82,7 +82,8 @@ fn text(record: &Record, screen: &Screen) -> Result<String> {
         Format::Json => return Ok(format!("{}\n", output::json_line(record)?)),
         Format::Yaml => return output::yaml_document(record),
         Format::Wide => Detail::Wide,
-        Format::Table => Detail::Compact,
+        // SARIF and HTML were refused before.
+        Format::Table | Format::Sarif | Format::Html => Detail::Compact,
     };
     let paint = |verdict: Verdict| {
         let tone = if verdict == Verdict::Dropped { Tone::Bad } else { Tone::Good };

@@ -4,12 +4,13 @@
 use super::args::{FolderArgs, Global};
 use crate::datapath::discover::local_addresses;
 use crate::enforce::read_placements;
+use crate::lab;
 use crate::source::placement::Overlay;
+use crate::source::{Loaded, Manifests, prefix};
 use crate::status::Status;
-use crate::{lab, source};
 use anyhow::{Context, Result, bail};
 use isolator_policy::cluster::change::Change;
-use isolator_policy::cluster::index::{Index, Options, TENANT_LABEL};
+use isolator_policy::cluster::index::{Index, Options};
 use isolator_policy::cluster::snapshot::Snapshot;
 use isolator_policy::model::{Problem, Severity};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ pub(super) struct Offline {
     pub(super) snapshot: Arc<Snapshot>,
     /// What could not be read, or is not as written.
     pub(super) problems: Vec<Problem>,
+    /// The texts that say it.
+    pub(super) manifests: Manifests,
     /// Where it was read from.
     pub(super) folder: PathBuf,
 }
@@ -28,11 +31,12 @@ pub(super) struct Offline {
 /// Reads the folder that was named, or the one that the daemon watches.
 pub(super) fn load(args: &FolderArgs, global: &Global) -> Result<Offline> {
     let FolderArgs { filename, tenant_label } = args;
-    let (folder, changes, mut problems, label) = match filename {
+    let (folder, manifests, changes, mut problems, daemon_options) = match filename {
         Some(folder) => {
-            let mut loaded = read(folder)?;
+            let manifests = read(folder)?;
+            let mut loaded = manifests.load();
             lab::place(&mut loaded.objects);
-            (folder.clone(), vec![Change::Reset(loaded.objects)], loaded.problems, None)
+            (folder.clone(), manifests, vec![Change::Reset(loaded.objects)], loaded.problems, None)
         }
         None => {
             let Some(status) = daemon(global)? else {
@@ -41,18 +45,30 @@ pub(super) fn load(args: &FolderArgs, global: &Global) -> Result<Offline> {
                     global.run_dir.display()
                 );
             };
-            let (changes, problems) = watched(&status)?;
-            (status.manifests, changes, problems, Some(status.tenant_label))
+            let manifests = read(&status.manifests)?;
+            let (changes, problems) = taken(&status, &manifests)?;
+            let options = options(&status);
+            (status.manifests, manifests, changes, problems, Some(options))
         }
     };
-    let tenant_label = tenant_label.clone().or(label).unwrap_or_else(|| TENANT_LABEL.to_owned());
-    let snapshot = snapshot(tenant_label, changes);
+    let mut options = daemon_options.unwrap_or_default();
+    options.tenant_label = tenant_label.clone().unwrap_or(options.tenant_label);
+    let snapshot = snapshot(options, changes);
     problems.extend(snapshot.problems());
-    Ok(Offline { snapshot, problems, folder })
+    Ok(Offline { snapshot, problems, manifests, folder })
 }
 
-fn snapshot(tenant_label: String, changes: Vec<Change>) -> Arc<Snapshot> {
-    let mut index = Index::new(Options { tenant_label });
+/// What the daemon was told.
+pub(super) fn options(status: &Status) -> Options {
+    Options {
+        tenant_label: status.tenant_label.clone(),
+        service_ranges: status.service_ranges.iter().filter_map(|text| prefix(text).ok()).collect(),
+        ..Options::default()
+    }
+}
+
+fn snapshot(options: Options, changes: Vec<Change>) -> Arc<Snapshot> {
+    let mut index = Index::new(options);
     for change in changes {
         index.apply(change);
     }
@@ -64,7 +80,7 @@ fn snapshot(tenant_label: String, changes: Vec<Change>) -> Arc<Snapshot> {
 pub(super) fn last_known(global: &Global) -> Option<Arc<Snapshot>> {
     let status = daemon(global).ok()??;
     let (changes, _) = watched(&status).ok()?;
-    Some(snapshot(status.tenant_label, changes))
+    Some(snapshot(options(&status), changes))
 }
 
 /// As [`load`], for commands that do not print problems themselves: says on standard error that there are some.
@@ -94,7 +110,11 @@ pub(super) fn daemon(global: &Global) -> Result<Option<Status>> {
 
 /// What the daemon makes of the folder that it watches, and what is wrong there.
 pub(super) fn watched(status: &Status) -> Result<(Vec<Change>, Vec<Problem>)> {
-    let source::Loaded { objects, mut problems } = read(&status.manifests)?;
+    taken(status, &read(&status.manifests)?)
+}
+
+fn taken(status: &Status, manifests: &Manifests) -> Result<(Vec<Change>, Vec<Problem>)> {
+    let Loaded { objects, mut problems } = manifests.load();
     let mut overlay = Overlay::new(&status.node, local_addresses()?.into_iter().collect());
     let mut changes = overlay.change(Change::Reset(objects));
     match status.placements.as_deref().map(read_placements) {
@@ -105,6 +125,6 @@ pub(super) fn watched(status: &Status) -> Result<(Vec<Change>, Vec<Problem>)> {
     Ok((changes, problems))
 }
 
-fn read(folder: &Path) -> Result<source::Loaded> {
-    source::load_folder(folder).with_context(|| format!("cannot read {}", folder.display()))
+fn read(folder: &Path) -> Result<Manifests> {
+    Manifests::read(folder).with_context(|| format!("cannot read {}", folder.display()))
 }

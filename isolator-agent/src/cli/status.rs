@@ -6,11 +6,11 @@ use super::args::{Format, Global};
 use super::output::{Cell, Screen, Tone, count, grid};
 use super::policy::problem_line;
 use crate::datapath::attach::attachments;
+use crate::datapath::hook::Hook;
 use crate::datapath::read::ReadOnly;
 use crate::flows::time::span;
-use crate::status::{MapUse, Status};
+use crate::status::{MapUse, Status, WatchStatus, is_full};
 use anyhow::{Context, Result};
-use isolator_common::policy::Direction;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -18,6 +18,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A map as full as this is a problem.
 const FULL_PERCENT: u64 = 90;
+
+/// News as old as this are a problem, milliseconds: a watch that works says something every minute or so.
+const STALE_MS: u64 = 300_000;
 
 /// Health, as JSON.
 #[derive(Debug, Serialize)]
@@ -34,7 +37,7 @@ struct View {
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
 struct Check {
-    /// `daemon`, `synced`, `maps`, `generation`, `attached`, `room` or `problems`.
+    /// `daemon`, `synced`, `news`, `maps`, `generation`, `attached`, `room`, `problems`, or `disk` where that is full.
     name: &'static str,
     ok: bool,
     detail: String,
@@ -74,6 +77,10 @@ pub(super) fn run(global: &Global, screen: &Screen) -> Result<Exit> {
                 *synced,
                 if *synced { "everything was read and programmed" } else { not_yet }.to_owned(),
             );
+            if !status.watches.is_empty() {
+                let (ok, detail) = freshness(&status.watches, now_ms());
+                check("news", ok, detail);
+            }
             let errors = problems.iter().filter(|problem| problem.is_error()).count();
             check("problems", errors == 0, {
                 let warnings = problems.len() - errors;
@@ -84,6 +91,11 @@ pub(super) fn run(global: &Global, screen: &Screen) -> Result<Exit> {
                 )
             });
         }
+    }
+    if is_full(&global.run_dir) {
+        let detail = "no space left: what the daemon says may be out of date, and it forgets last good manifests at a \
+                      restart; free some";
+        check("disk", false, format!("{}: {detail}", global.run_dir.display()));
     }
     match &kernel {
         Err(error) => check("maps", false, format!("{error:#}")),
@@ -144,17 +156,36 @@ fn kernel(global: &Global) -> Result<Kernel> {
     })
 }
 
+/// Whether the API server speaks of every kind.
+fn freshness(watches: &[WatchStatus], now_ms: u64) -> (bool, String) {
+    let waiting: Vec<&str> =
+        watches.iter().filter(|watch| !watch.synced).map(|watch| watch.kind.as_str()).collect();
+    if !waiting.is_empty() {
+        return (false, format!("never read as a whole since the start: {}", waiting.join(", ")));
+    }
+    let age = |watch: &WatchStatus| span(now_ms.saturating_sub(watch.heard_ms) / 1000);
+    let stale = watches.iter().filter(|watch| watch.away_ms > 0 || watch.heard_ms + STALE_MS < now_ms);
+    let stale: Vec<String> = stale.map(|watch| format!("{} for {}", watch.kind, age(watch))).collect();
+    if stale.is_empty() {
+        return (true, format!("{} are watched", count(watches.len() as u64, "kind", "kinds")));
+    }
+    (false, format!("nothing heard of {}; what is enforced stays", stale.join(", ")))
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Whether both programs run on every interface that has an entry.
 fn attached(global: &Global, endpoints: &BTreeSet<u32>) -> (bool, String) {
     let there = match attachments(&global.pin_dir) {
         Ok(there) => there,
         Err(error) => return (false, error.to_string()),
     };
-    let has = |ifindex: u32, direction| {
-        there.iter().any(|one| one.ifindex == ifindex && one.direction == direction)
-    };
+    let has = |ifindex: u32, hook| there.iter().any(|one| one.ifindex == ifindex && one.hook == hook);
     let whole =
-        endpoints.iter().filter(|ifindex| Direction::BOTH.into_iter().all(|way| has(**ifindex, way))).count();
+        endpoints.iter().filter(|ifindex| Hook::POD.into_iter().all(|way| has(**ifindex, way))).count();
     let modes: BTreeSet<_> = there.iter().map(|one| one.mode.to_string()).collect();
     let how = if modes.is_empty() {
         String::new()
@@ -223,9 +254,11 @@ fn account(text: &mut String, status: &Status) {
         (
             "source",
             format!(
-                "{} in {}: {}, {}, {}, {}",
-                status.source,
-                status.manifests.display(),
+                "{}: {}, {}, {}, {}",
+                match status.manifests.as_os_str().is_empty() {
+                    true => status.source.clone(),
+                    false => format!("{} in {}", status.source, status.manifests.display()),
+                },
                 count(counts.namespaces, "namespace", "namespaces"),
                 count(counts.nodes, "node", "nodes"),
                 count(counts.pods, "pod", "pods"),
@@ -269,5 +302,23 @@ fn account(text: &mut String, status: &Status) {
     ];
     for (name, value) in lines {
         let _ = writeln!(text, "      {name:<10}  {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn news_are_fresh_when_every_kind_was_read_and_is_heard_of() {
+        let mk = |synced, heard_ms, away_ms| {
+            [WatchStatus { kind: "Pod".to_owned(), synced, heard_ms, away_ms, ..WatchStatus::default() }]
+        };
+        let now = 1_000_000;
+        assert!(freshness(&mk(true, now - 60_000, 0), now).0);
+        assert!(!freshness(&mk(true, now - 60_000, now - 50_000), now).0);
+        assert!(!freshness(&mk(true, now - STALE_MS - 1, 0), now).0);
+        let (ok, detail) = freshness(&mk(false, now, 0), now);
+        assert!(!ok && detail.contains("Pod"), "{detail}");
     }
 }

@@ -9,7 +9,6 @@ use super::{Exit, offline};
 use crate::controller::Controller;
 use crate::datapath::{audit, discover};
 use anyhow::{Result, bail};
-use isolator_policy::cluster::index::Options;
 use isolator_policy::datapath::layout::{Capacities, Params};
 use serde::Serialize;
 
@@ -44,7 +43,7 @@ pub(super) fn run(global: &Global, screen: &Screen) -> Result<Exit> {
         events_per_second: state.events_per_second,
         capacities: Capacities::default(),
     };
-    let options = Options { tenant_label: status.tenant_label };
+    let options = offline::options(&status);
     let mut controller = Controller::new(&status.node, options, params, image, status.permissive);
     for change in changes {
         controller.change(change);

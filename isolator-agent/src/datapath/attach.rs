@@ -1,13 +1,13 @@
-//! Puts both programs on the host side of pods' interfaces, in this thread's network namespace: by pinned TCX
+//! Puts the programs on the host side of pods' interfaces and on the ways out of the node, in this thread's network namespace: by pinned TCX
 //! links, or by clsact filters where the kernel has no TCX. What others attached stays and runs. Not here:
 //! which interfaces (`discover`), comparison with what is wanted (`audit`).
 
 use super::bpf;
 use super::features::{Feature, Features};
 use super::filter;
-use super::load::{Programs, program_name};
+use super::hook::Hook;
+use super::load::Programs;
 use super::netlink::Route;
-use isolator_common::policy::Direction;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
@@ -40,7 +40,7 @@ pub struct Attachment {
     /// Its name.
     pub name: String,
     /// Which program.
-    pub direction: Direction,
+    pub hook: Hook,
     /// How.
     pub mode: Mode,
     /// The kernel's number of the program.
@@ -56,12 +56,12 @@ pub enum AttachError {
     #[error("interface {0} is gone")]
     Gone(u32),
     /// The kernel refused.
-    #[error("interface {ifindex}, program {}: {step}: {error}", program_name(*.direction))]
+    #[error("interface {ifindex}, program {}: {step}: {error}", .hook.program())]
     Refused {
         /// Interface in this network namespace.
         ifindex: u32,
         /// Which program.
-        direction: Direction,
+        hook: Hook,
         /// What was tried.
         step: &'static str,
         /// What the kernel said.
@@ -92,14 +92,14 @@ pub(crate) fn links_dir(pin_dir: &Path) -> PathBuf {
     pin_dir.join("links")
 }
 
-fn pin_name(ifindex: u32, direction: Direction) -> String {
-    format!("{ifindex}-{}", program_name(direction))
+fn pin_name(ifindex: u32, hook: Hook) -> String {
+    format!("{ifindex}-{}", hook.program())
 }
 
-fn parse_pin_name(name: &str) -> Option<(u32, Direction)> {
+fn parse_pin_name(name: &str) -> Option<(u32, Hook)> {
     let (ifindex, program) = name.split_once('-')?;
-    let direction = Direction::BOTH.into_iter().find(|direction| program_name(*direction) == program)?;
-    Some((ifindex.parse().ok()?, direction))
+    let hook = Hook::ALL.into_iter().find(|hook| hook.program() == program)?;
+    Some((ifindex.parse().ok()?, hook))
 }
 
 impl Attacher {
@@ -121,95 +121,110 @@ impl Attacher {
         self.mode
     }
 
-    /// Makes sure that exactly these programs run on the interface, each once. What an earlier agent attached is
-    /// replaced without a gap.
+    /// Makes sure that exactly the programs for a pod run on the interface, each once. What an earlier agent
+    /// attached is replaced without a gap.
     ///
     /// # Errors
     /// [`AttachError::Gone`] when the interface vanished; otherwise what the kernel refused.
     pub fn attach(&self, programs: &Programs, ifindex: u32) -> Result<(), AttachError> {
+        self.put(programs, ifindex, &Hook::POD)?;
+        // It may have been taken for a way out of the node before its pod was found.
         let route = Route::open().map_err(AttachError::List)?;
-        for direction in Direction::BOTH {
+        for hook in Hook::WAY {
+            self.unpin(ifindex, hook)?;
+            remove_filter(&route, ifindex, hook)?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that `hook`, one of [`Hook::WAY`], runs on an interface that is no pod's, once.
+    ///
+    /// # Errors
+    /// As [`Attacher::attach`].
+    pub fn attach_way(&self, programs: &Programs, ifindex: u32, hook: Hook) -> Result<(), AttachError> {
+        self.put(programs, ifindex, &[hook])
+    }
+
+    fn put(&self, programs: &Programs, ifindex: u32, hooks: &[Hook]) -> Result<(), AttachError> {
+        let route = Route::open().map_err(AttachError::List)?;
+        for hook in hooks.iter().copied() {
             match self.mode {
                 Mode::Tcx => {
-                    self.attach_tcx(programs, ifindex, direction)?;
-                    remove_filter(&route, ifindex, direction)?;
+                    self.attach_tcx(programs, ifindex, hook)?;
+                    remove_filter(&route, ifindex, hook)?;
                 }
                 Mode::Clsact => {
-                    let there = filter::get(&route, ifindex, direction).map_err(refused(
-                        ifindex,
-                        direction,
-                        "list filters",
-                    ))?;
-                    if there.is_none_or(|there| there.program != programs.id(direction)) {
-                        filter::put(&route, ifindex, direction, programs.fd(direction)).map_err(refused(
+                    let there =
+                        filter::get(&route, ifindex, hook).map_err(refused(ifindex, hook, "list filters"))?;
+                    if there.is_none_or(|there| there.program != programs.id(hook)) {
+                        filter::put(&route, ifindex, hook, programs.fd(hook)).map_err(refused(
                             ifindex,
-                            direction,
+                            hook,
                             "add a filter",
                         ))?;
                     }
-                    self.unpin(ifindex, direction)?;
+                    self.unpin(ifindex, hook)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn attach_tcx(&self, programs: &Programs, ifindex: u32, direction: Direction) -> Result<(), AttachError> {
+    fn attach_tcx(&self, programs: &Programs, ifindex: u32, hook: Hook) -> Result<(), AttachError> {
         std::fs::create_dir_all(&self.links)
             .map_err(|error| AttachError::Pins { path: self.links.clone(), error })?;
-        let pin = self.links.join(pin_name(ifindex, direction));
+        let pin = self.links.join(pin_name(ifindex, hook));
         match bpf::pinned(&pin) {
             Ok(link) => {
-                let info =
-                    bpf::link_info(link.as_fd()).map_err(refused(ifindex, direction, "read the link"))?;
-                if (info.ifindex, info.direction) == (ifindex, Some(direction)) {
-                    if info.program == programs.id(direction) {
+                let info = bpf::link_info(link.as_fd()).map_err(refused(ifindex, hook, "read the link"))?;
+                if (info.ifindex, info.arriving) == (ifindex, Some(hook.arriving())) {
+                    if info.program == programs.id(hook) {
                         return Ok(());
                     }
-                    return bpf::update_link(link.as_fd(), programs.fd(direction)).map_err(refused(
+                    return bpf::update_link(link.as_fd(), programs.fd(hook)).map_err(refused(
                         ifindex,
-                        direction,
+                        hook,
                         "replace the program of the link",
                     ));
                 }
                 // The interface that the link was for is gone, and another has its index now.
-                self.unpin(ifindex, direction)?;
+                self.unpin(ifindex, hook)?;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(AttachError::Pins { path: pin, error }),
         }
-        let link = bpf::tcx_link(programs.fd(direction), ifindex, direction).map_err(refused(
+        let link = bpf::tcx_link(programs.fd(hook), ifindex, hook).map_err(refused(
             ifindex,
-            direction,
+            hook,
             "attach by TCX",
         ))?;
         // Until it is pinned the link ends with this process; so a crash here leaves nothing behind.
         bpf::pin(link.as_fd(), &pin).map_err(|error| AttachError::Pins { path: pin, error })
     }
 
-    fn unpin(&self, ifindex: u32, direction: Direction) -> Result<(), AttachError> {
-        let path = self.links.join(pin_name(ifindex, direction));
+    fn unpin(&self, ifindex: u32, hook: Hook) -> Result<(), AttachError> {
+        let path = self.links.join(pin_name(ifindex, hook));
         let link = match bpf::pinned(&path) {
             Ok(link) => link,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(AttachError::Pins { path, error }),
         };
-        let info = bpf::link_info(link.as_fd()).map_err(refused(ifindex, direction, "read the link"))?;
+        let info = bpf::link_info(link.as_fd()).map_err(refused(ifindex, hook, "read the link"))?;
         if info.ifindex != 0 {
-            bpf::detach_link(link.as_fd()).map_err(refused(ifindex, direction, "detach the link"))?;
+            bpf::detach_link(link.as_fd()).map_err(refused(ifindex, hook, "detach the link"))?;
         }
         std::fs::remove_file(&path).map_err(|error| AttachError::Pins { path, error })
     }
 
-    /// Removes both programs from an interface, however they were attached. Fine when there are none.
+    /// Removes all programs from an interface, however they were attached. Fine when there are none.
     ///
     /// # Errors
     /// What the kernel refused.
     pub fn detach(&self, ifindex: u32) -> Result<(), AttachError> {
         let route = Route::open().map_err(AttachError::List)?;
-        for direction in Direction::BOTH {
-            self.unpin(ifindex, direction)?;
-            remove_filter(&route, ifindex, direction)?;
+        for hook in Hook::ALL {
+            self.unpin(ifindex, hook)?;
+            remove_filter(&route, ifindex, hook)?;
         }
         Ok(())
     }
@@ -230,31 +245,27 @@ impl Attacher {
     }
 }
 
-fn refused(ifindex: u32, direction: Direction, step: &'static str) -> impl FnOnce(io::Error) -> AttachError {
+fn refused(ifindex: u32, hook: Hook, step: &'static str) -> impl FnOnce(io::Error) -> AttachError {
     move |error| match error.raw_os_error() {
         Some(libc::ENODEV) => AttachError::Gone(ifindex),
-        _ => AttachError::Refused { ifindex, direction, step, error },
+        _ => AttachError::Refused { ifindex, hook, step, error },
     }
 }
 
-fn remove_filter(route: &Route, ifindex: u32, direction: Direction) -> Result<(), AttachError> {
-    let there = match filter::get(route, ifindex, direction) {
+fn remove_filter(route: &Route, ifindex: u32, hook: Hook) -> Result<(), AttachError> {
+    let there = match filter::get(route, ifindex, hook) {
         Ok(there) => there,
         Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(()),
-        Err(error) => return Err(refused(ifindex, direction, "list filters")(error)),
+        Err(error) => return Err(refused(ifindex, hook, "list filters")(error)),
     };
     if there.is_some() {
-        filter::remove(route, ifindex, direction).map_err(refused(
-            ifindex,
-            direction,
-            "remove the filter",
-        ))?;
+        filter::remove(route, ifindex, hook).map_err(refused(ifindex, hook, "remove the filter"))?;
     }
     Ok(())
 }
 
 /// What the kernel says of every pinned link.
-fn pinned_links(links: &Path) -> Result<BTreeMap<(u32, Direction), bpf::LinkInfo>, AttachError> {
+fn pinned_links(links: &Path) -> Result<BTreeMap<(u32, Hook), bpf::LinkInfo>, AttachError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         |error| AttachError::Pins { path, error }
@@ -279,15 +290,15 @@ fn pinned_links(links: &Path) -> Result<BTreeMap<(u32, Direction), bpf::LinkInfo
 fn filters(route: &Route) -> Result<Vec<Attachment>, AttachError> {
     let mut found = Vec::new();
     for (ifindex, link) in route.links().map_err(AttachError::List)? {
-        for direction in Direction::BOTH {
-            let filter = match filter::get(route, ifindex, direction) {
+        for hook in Hook::ALL {
+            let filter = match filter::get(route, ifindex, hook) {
                 Ok(filter) => filter,
                 Err(error) if error.raw_os_error() == Some(libc::ENODEV) => None,
-                Err(error) => return Err(refused(ifindex, direction, "list filters")(error)),
+                Err(error) => return Err(refused(ifindex, hook, "list filters")(error)),
             };
-            if let Some(filter::Filter { direction, program, first }) = filter {
+            if let Some(filter::Filter { hook, program, first }) = filter {
                 let name = link.name.clone();
-                found.push(Attachment { ifindex, name, direction, mode: Mode::Clsact, program, first });
+                found.push(Attachment { ifindex, name, hook, mode: Mode::Clsact, program, first });
             }
         }
     }
@@ -303,14 +314,14 @@ pub fn attachments(pin_dir: &Path) -> Result<Vec<Attachment>, AttachError> {
     let route = Route::open().map_err(AttachError::List)?;
     let names = route.links().map_err(AttachError::List)?;
     let mut found = filters(&route)?;
-    for ((ifindex, direction), info) in pinned_links(&links_dir(pin_dir))? {
-        if info.ifindex != ifindex || info.direction != Some(direction) {
+    for ((ifindex, hook), info) in pinned_links(&links_dir(pin_dir))? {
+        if info.ifindex != ifindex || info.arriving != Some(hook.arriving()) {
             continue;
         }
         let name = names.get(&ifindex).map(|link| link.name.clone()).unwrap_or_default();
-        let order = bpf::tcx_programs(ifindex, direction).unwrap_or_default();
+        let order = bpf::tcx_programs(ifindex, hook).unwrap_or_default();
         let first = order.first() == Some(&info.program);
-        found.push(Attachment { ifindex, name, direction, mode: Mode::Tcx, program: info.program, first });
+        found.push(Attachment { ifindex, name, hook, mode: Mode::Tcx, program: info.program, first });
     }
     found.sort();
     Ok(found)
@@ -322,8 +333,8 @@ mod tests {
 
     #[test]
     fn names_of_pins_are_read_as_they_are_written() {
-        for direction in Direction::BOTH {
-            assert_eq!(parse_pin_name(&pin_name(17, direction)), Some((17, direction)));
+        for hook in Hook::ALL {
+            assert_eq!(parse_pin_name(&pin_name(17, hook)), Some((17, hook)));
         }
         assert_eq!(parse_pin_name("17-other"), None);
         assert_eq!(parse_pin_name("x-from_pod"), None);

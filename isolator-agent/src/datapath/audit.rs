@@ -2,12 +2,13 @@
 //! what is wanted (`isolator_policy`), repairing (the agent does, from what it reads).
 
 use super::attach::{AttachError, Attacher, Attachment, attachments};
-use super::load::{LoadError, lock, program_name};
+use super::hook::Hook;
+use super::load::{LoadError, lock};
 use super::maps::{decode_name, encode_name};
 use super::read::{ReadError, ReadOnly};
-use isolator_common::policy::Direction;
 use isolator_common::tables::{self, name};
 use isolator_policy::datapath::image::Image;
+use isolator_policy::shared::SharedMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
@@ -35,7 +36,7 @@ pub enum Difference {
         /// The interface.
         ifindex: u32,
         /// Which program.
-        direction: Direction,
+        hook: Hook,
     },
     /// A program runs on an interface that belongs to no pod.
     NotWanted(Attachment),
@@ -54,16 +55,15 @@ pub enum Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = |a: &Attachment| {
-            format!("{} on {} ({}, {})", program_name(a.direction), a.name, a.ifindex, a.mode)
-        };
+        let place =
+            |a: &Attachment| format!("{} on {} ({}, {})", a.hook.program(), a.name, a.ifindex, a.mode);
         match self {
             Difference::Entry { map, key, kernel, wanted } => {
                 let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
                 write!(f, "{map}[{key}] is {}, should be {}", text(kernel), text(wanted))
             }
-            Difference::NotAttached { ifindex, direction } => {
-                write!(f, "{} is not attached to interface {ifindex}", program_name(*direction))
+            Difference::NotAttached { ifindex, hook } => {
+                write!(f, "{} is not attached to interface {ifindex}", hook.program())
             }
             Difference::NotWanted(a) => write!(f, "{} is attached, but belongs to no pod", place(a)),
             Difference::Twice(a) => write!(f, "{} is attached more than once", place(a)),
@@ -84,6 +84,9 @@ pub enum AuditError {
     /// The attachments cannot be read or removed.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// The program for the node itself cannot be removed.
+    #[error(transparent)]
+    Host(#[from] super::host::HostError),
     /// An agent is at work, or the directory cannot be used.
     #[error(transparent)]
     Lock(#[from] LoadError),
@@ -118,9 +121,9 @@ pub fn verify(
     let mut all = entries(&maps.read_image()?, wanted);
     let attached = attachments(pin_dir)?;
     for ifindex in interfaces {
-        for direction in Direction::BOTH {
-            if !attached.iter().any(|a| (a.ifindex, a.direction) == (*ifindex, direction)) {
-                all.push(Difference::NotAttached { ifindex: *ifindex, direction });
+        for hook in Hook::POD {
+            if !attached.iter().any(|a| (a.ifindex, a.hook) == (*ifindex, hook)) {
+                all.push(Difference::NotAttached { ifindex: *ifindex, hook });
             }
         }
     }
@@ -139,10 +142,10 @@ pub fn verify(
         if !attachment.first {
             all.push(Difference::NotFirst(attachment.clone()));
         }
-        if !interfaces.contains(&attachment.ifindex) {
+        if attachment.hook.of_pod() && !interfaces.contains(&attachment.ifindex) {
             all.push(Difference::NotWanted(attachment.clone()));
         }
-        if !seen.insert((attachment.ifindex, attachment.direction)) {
+        if !seen.insert((attachment.ifindex, attachment.hook)) {
             all.push(Difference::Twice(attachment));
         }
     }
@@ -166,10 +169,16 @@ fn maps_of(id: u32) -> Result<BTreeSet<u32>, AuditError> {
 #[must_use]
 pub fn entries(kernel: &Image, wanted: &Image) -> Vec<Difference> {
     let mut all = Vec::new();
-    let one = |state| BTreeMap::from([(0, state)]);
+    let one = |state| SharedMap::from([(0, state)]);
     // The kernel cuts long names.
     let names = wanted.names.iter().map(|(key, name)| (*key, decode_name(&encode_name(name)))).collect();
     compare(name::STATE, &one(kernel.state), &one(wanted.state), &mut all);
+    compare(
+        name::MARKING,
+        &[(0, kernel.marking)].into_iter().collect(),
+        &[(0, wanted.marking)].into_iter().collect(),
+        &mut all,
+    );
     compare(name::ENDPOINTS, &kernel.endpoints, &wanted.endpoints, &mut all);
     compare("BLOCKS", &kernel.blocks, &wanted.blocks, &mut all);
     compare(name::BLOCK_PEERS, &kernel.block_peers, &wanted.block_peers, &mut all);
@@ -183,18 +192,14 @@ pub fn entries(kernel: &Image, wanted: &Image) -> Vec<Difference> {
 
 fn compare<K: Ord + fmt::Debug, V: PartialEq + fmt::Debug>(
     map: &'static str,
-    kernel: &BTreeMap<K, V>,
-    wanted: &BTreeMap<K, V>,
+    kernel: &SharedMap<K, V>,
+    wanted: &SharedMap<K, V>,
     all: &mut Vec<Difference>,
 ) {
     let text = |value: Option<&V>| value.map(|value| format!("{value:?}"));
-    let keys: BTreeSet<&K> = kernel.keys().chain(wanted.keys()).collect();
-    for key in keys {
-        let (kernel, wanted) = (kernel.get(key), wanted.get(key));
-        if kernel != wanted {
-            let (kernel, wanted) = (text(kernel), text(wanted));
-            all.push(Difference::Entry { map, key: format!("{key:?}"), kernel, wanted });
-        }
+    for (key, kernel, wanted) in kernel.pairs(wanted).filter(|(_, kernel, wanted)| kernel != wanted) {
+        let (kernel, wanted) = (text(kernel), text(wanted));
+        all.push(Difference::Entry { map, key: format!("{key:?}"), kernel, wanted });
     }
 }
 
@@ -217,6 +222,7 @@ pub fn uninstall(pin_dir: &Path) -> Result<Removed, AuditError> {
     let _lock = if there { Some(lock(pin_dir)?) } else { None };
     let attacher = Attacher::any(pin_dir);
     let mut removed = Removed { interfaces: attacher.sweep(&BTreeSet::new())?, maps: Vec::new() };
+    super::host::detach(pin_dir)?;
     if !there {
         return Ok(removed);
     }

@@ -6,10 +6,10 @@
     reason = "bpf(2) takes untyped pointers; every buffer is checked against the map's sizes"
 )]
 
+use super::hook::Hook;
 use aya_obj::generated::{
     BPF_F_BEFORE, bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type, bpf_map_type,
 };
-use isolator_common::policy::Direction;
 use rustix::mm::{MapFlags, ProtFlags};
 use std::ffi::CString;
 use std::io;
@@ -250,12 +250,8 @@ pub(crate) fn write_inner(outer: &OwnedFd, inner: &OwnedFd) -> io::Result<()> {
     bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr).map(drop)
 }
 
-fn tcx(direction: Direction) -> bpf_attach_type {
-    match direction {
-        // What the pod sends arrives at the host's side of its interface.
-        Direction::Egress => bpf_attach_type::BPF_TCX_INGRESS,
-        Direction::Ingress => bpf_attach_type::BPF_TCX_EGRESS,
-    }
+fn tcx(hook: Hook) -> bpf_attach_type {
+    if hook.arriving() { bpf_attach_type::BPF_TCX_INGRESS } else { bpf_attach_type::BPF_TCX_EGRESS }
 }
 
 /// What the kernel says of a TCX link.
@@ -265,27 +261,36 @@ pub(crate) struct LinkInfo {
     pub(crate) ifindex: u32,
     /// Kernel's id of the program.
     pub(crate) program: u32,
-    /// The side of the interface that it hangs on; `None` for something that is no TCX link.
-    pub(crate) direction: Option<Direction>,
+    /// Whether it sees what arrives at the interface; `None` for something that is no TCX link.
+    pub(crate) arriving: Option<bool>,
 }
 
 /// Attaches a program before all others on an interface of this thread's network namespace.
-pub(crate) fn tcx_link(program: BorrowedFd<'_>, ifindex: u32, direction: Direction) -> io::Result<OwnedFd> {
+pub(crate) fn tcx_link(program: BorrowedFd<'_>, ifindex: u32, hook: Hook) -> io::Result<OwnedFd> {
     let mut attr = empty();
     attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
     attr.link_create.__bindgen_anon_2.target_ifindex = ifindex;
-    attr.link_create.attach_type = tcx(direction) as u32;
+    attr.link_create.attach_type = tcx(hook) as u32;
     attr.link_create.flags = BPF_F_BEFORE;
+    bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr).map(owned)
+}
+
+/// Attaches a program to what the sockets of a cgroup receive, beside those of others.
+pub(crate) fn cgroup_link(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attr = empty();
+    attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
+    attr.link_create.__bindgen_anon_2.target_fd = cgroup.as_raw_fd() as u32;
+    attr.link_create.attach_type = bpf_attach_type::BPF_CGROUP_INET_INGRESS as u32;
     bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr).map(owned)
 }
 
 /// Ids of the TCX programs on an interface of this thread's network namespace, in the order they run.
 /// `EINVAL` where the kernel has no TCX.
-pub(crate) fn tcx_programs(ifindex: u32, direction: Direction) -> io::Result<Vec<u32>> {
+pub(crate) fn tcx_programs(ifindex: u32, hook: Hook) -> io::Result<Vec<u32>> {
     let mut ids = vec![0_u32; 64]; // the kernel's own limit per interface and side
     let mut attr = empty();
     attr.query.__bindgen_anon_1.target_ifindex = ifindex;
-    attr.query.attach_type = tcx(direction) as u32;
+    attr.query.attach_type = tcx(hook) as u32;
     attr.query.prog_ids = ids.as_mut_ptr() as u64;
     attr.query.__bindgen_anon_2.count = ids.len() as u32;
     bpf(bpf_cmd::BPF_PROG_QUERY, &mut attr)?;
@@ -319,12 +324,12 @@ pub(crate) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     attr.info.info_len = size_of::<bpf_link_info>() as u32;
     attr.info.info = (&raw mut info) as u64;
     bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
-    let mut answer = LinkInfo { ifindex: 0, program: info.prog_id, direction: None };
+    let mut answer = LinkInfo { ifindex: 0, program: info.prog_id, arriving: None };
     if info.type_ == bpf_link_type::BPF_LINK_TYPE_TCX as u32 {
         // SAFETY: the type says that the kernel wrote this variant.
         let link = unsafe { info.__bindgen_anon_1.tcx };
         answer.ifindex = link.ifindex;
-        answer.direction = Direction::BOTH.into_iter().find(|side| tcx(*side) as u32 == link.attach_type);
+        answer.arriving = Some(link.attach_type == bpf_attach_type::BPF_TCX_INGRESS as u32);
     }
     Ok(answer)
 }

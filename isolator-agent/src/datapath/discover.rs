@@ -2,7 +2,8 @@
 //! namespace of each sandbox as a file in one directory, and netlink says inside it which interface has its other
 //! end here. No CNI is asked. Not here: which pod a sandbox belongs to (its addresses say so), attaching.
 
-use super::netlink::{Link, Owned, Route};
+use super::hook::Hook;
+use super::netlink::{Layer, Link, Owned, Route};
 use isolator_common::addr::Addr;
 use rustix::net::{AddressFamily, SocketType};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -29,6 +30,17 @@ pub struct Interface {
     pub addresses: Vec<Addr>,
 }
 
+/// A device of the node by which packets may leave its stack; one of a pod, too.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Device {
+    /// Its index.
+    pub ifindex: u32,
+    /// Its name.
+    pub name: String,
+    /// The program that judges there, if it is no pod's.
+    pub hook: Hook,
+}
+
 /// A sandbox, or an interface of it, that cannot be enforced, and why. The others are not affected.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Unenforced {
@@ -45,6 +57,8 @@ pub struct Found {
     pub interfaces: Vec<Interface>,
     /// Sorted by sandbox.
     pub unenforced: Vec<Unenforced>,
+    /// Sorted by index.
+    pub devices: Vec<Device>,
 }
 
 /// Why nothing could be found out at all.
@@ -86,7 +100,7 @@ pub fn discover(dir: &Path) -> Result<Found, DiscoverError> {
     let own = File::open(OWN).map_err(DiscoverError::Netlink)?;
     let host = Route::open().and_then(|route| route.links()).map_err(DiscoverError::Netlink)?;
     let mut seen = BTreeSet::from([identity(&own).map_err(DiscoverError::Netlink)?]);
-    let mut found = Found::default();
+    let mut found = Found { devices: host.iter().filter_map(device).collect(), ..Found::default() };
     for name in names {
         let sandbox = name.to_string_lossy().into_owned();
         // A FIFO would otherwise hold us up.
@@ -115,6 +129,17 @@ pub fn discover(dir: &Path) -> Result<Found, DiscoverError> {
     }
     found.interfaces.sort();
     Ok(found)
+}
+
+/// A way out, if it is one. What leaves by a bridge leaves by one of its ports.
+fn device((ifindex, link): (&u32, &Link)) -> Option<Device> {
+    let hook = match link.layer {
+        Layer::Loopback => return None,
+        Layer::Ethernet if link.kind == "bridge" => return None,
+        Layer::Ethernet => Hook::ToWire,
+        Layer::Network => Hook::ToTunnel,
+    };
+    Some(Device { ifindex: *ifindex, name: link.name.clone(), hook })
 }
 
 /// All addresses of the node's own namespace: those of the host identity.

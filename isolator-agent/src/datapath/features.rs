@@ -3,9 +3,9 @@
 
 use super::bpf;
 use super::grace::Grace;
+use super::hook::Hook;
 use super::table::Table;
 use aya::maps::MapData;
-use isolator_common::policy::Direction;
 use rustix::thread::CapabilitySet;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -47,7 +47,7 @@ impl Feature {
 
     fn works(self) -> bool {
         match self {
-            Feature::Tcx => bpf::tcx_programs(LOOPBACK, Direction::Ingress).is_ok(),
+            Feature::Tcx => bpf::tcx_programs(LOOPBACK, Hook::ToPod).is_ok(),
             Feature::Batch => bpf::small_array(None)
                 .ok()
                 .and_then(|map| MapData::from_fd(map).ok())

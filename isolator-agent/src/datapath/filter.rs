@@ -1,9 +1,8 @@
 //! Our filters on the clsact qdisc, for kernels without TCX: add or replace, list, remove. A filter is ours by
 //! handle and name. Not here: TCX links (`bpf`), which interfaces (`attach`).
 
-use super::load::program_name;
+use super::hook::Hook;
 use super::netlink::Route;
-use isolator_common::policy::Direction;
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::tc::{
@@ -22,30 +21,27 @@ const ALL_PROTOCOLS: u16 = 3;
 /// A filter of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Filter {
-    pub(crate) direction: Direction,
+    pub(crate) hook: Hook,
     /// The kernel's number of the program.
     pub(crate) program: u32,
     /// No other filter runs before it.
     pub(crate) first: bool,
 }
 
-fn name(direction: Direction) -> String {
-    format!("isolator:{}", program_name(direction))
+fn name(hook: Hook) -> String {
+    format!("isolator:{}", hook.program())
 }
 
-fn message(ifindex: u32, direction: Direction) -> TcMessage {
+fn message(ifindex: u32, hook: Hook) -> TcMessage {
     let mut message = TcMessage::default();
     message.header.index = ifindex as i32;
-    let minor = match direction {
-        Direction::Egress => TcHandle::MIN_INGRESS,
-        Direction::Ingress => TcHandle::MIN_EGRESS,
-    };
+    let minor = if hook.arriving() { TcHandle::MIN_INGRESS } else { TcHandle::MIN_EGRESS };
     message.header.parent = TcHandle { major: TcHandle::CLSACT.major, minor };
     message
 }
 
-fn ours(ifindex: u32, direction: Direction) -> TcMessage {
-    let mut message = message(ifindex, direction);
+fn ours(ifindex: u32, hook: Hook) -> TcMessage {
+    let mut message = message(ifindex, hook);
     message.header.handle = HANDLE;
     message.header.info = (PRIORITY << 16) | u32::from(ALL_PROTOCOLS.to_be());
     message.attributes.push(TcAttribute::Kind(TcFilterBpf::KIND.to_owned()));
@@ -53,12 +49,7 @@ fn ours(ifindex: u32, direction: Direction) -> TcMessage {
 }
 
 /// Puts a program on an interface, in place of an earlier one of ours: every packet meets one of them.
-pub(crate) fn put(
-    route: &Route,
-    ifindex: u32,
-    direction: Direction,
-    program: BorrowedFd<'_>,
-) -> io::Result<()> {
+pub(crate) fn put(route: &Route, ifindex: u32, hook: Hook, program: BorrowedFd<'_>) -> io::Result<()> {
     let mut qdisc = TcMessage::default();
     qdisc.header.index = ifindex as i32;
     qdisc.header.handle = TcHandle { major: TcHandle::CLSACT.major, minor: 0 };
@@ -68,10 +59,10 @@ pub(crate) fn put(
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    let mut filter = ours(ifindex, direction);
+    let mut filter = ours(ifindex, hook);
     let options = [
         TcFilterBpfOption::ProgFd(program.as_raw_fd() as u32),
-        TcFilterBpfOption::ProgName(name(direction)),
+        TcFilterBpfOption::ProgName(name(hook)),
         TcFilterBpfOption::Flags(TcBpfFlags::DirectAction),
     ];
     filter.attributes.push(TcAttribute::Options(options.into_iter().map(TcOption::Bpf).collect()));
@@ -79,8 +70,8 @@ pub(crate) fn put(
 }
 
 /// Our filter on an interface and side, if it is there.
-pub(crate) fn get(route: &Route, ifindex: u32, direction: Direction) -> io::Result<Option<Filter>> {
-    let answers = route.dump(RouteNetlinkMessage::GetTrafficFilter(message(ifindex, direction)))?;
+pub(crate) fn get(route: &Route, ifindex: u32, hook: Hook) -> io::Result<Option<Filter>> {
+    let answers = route.dump(RouteNetlinkMessage::GetTrafficFilter(message(ifindex, hook)))?;
     let mut first = true;
     for answer in answers {
         let RouteNetlinkMessage::NewTrafficFilter(found) = answer else { continue };
@@ -88,8 +79,8 @@ pub(crate) fn get(route: &Route, ifindex: u32, direction: Direction) -> io::Resu
         if found.header.handle == TcHandle::UNSPEC {
             continue;
         }
-        if let Some(program) = program(&found, direction) {
-            return Ok(Some(Filter { direction, program, first }));
+        if let Some(program) = program(&found, hook) {
+            return Ok(Some(Filter { hook, program, first }));
         }
         first = false;
     }
@@ -97,7 +88,7 @@ pub(crate) fn get(route: &Route, ifindex: u32, direction: Direction) -> io::Resu
 }
 
 /// The program of a filter that is ours.
-fn program(filter: &TcMessage, direction: Direction) -> Option<u32> {
+fn program(filter: &TcMessage, hook: Hook) -> Option<u32> {
     if filter.header.handle != HANDLE || filter.header.info >> 16 != PRIORITY {
         return None;
     }
@@ -106,7 +97,7 @@ fn program(filter: &TcMessage, direction: Direction) -> Option<u32> {
         let TcAttribute::Options(options) = attribute else { continue };
         for option in options {
             match option {
-                TcOption::Bpf(TcFilterBpfOption::ProgName(found)) => named = *found == name(direction),
+                TcOption::Bpf(TcFilterBpfOption::ProgName(found)) => named = *found == name(hook),
                 TcOption::Bpf(TcFilterBpfOption::ProgId(found)) => id = Some(*found),
                 _ => {}
             }
@@ -116,6 +107,6 @@ fn program(filter: &TcMessage, direction: Direction) -> Option<u32> {
 }
 
 /// Removes our filter and leaves the qdisc, which others may use.
-pub(crate) fn remove(route: &Route, ifindex: u32, direction: Direction) -> io::Result<()> {
-    route.change(RouteNetlinkMessage::DelTrafficFilter(ours(ifindex, direction)), 0)
+pub(crate) fn remove(route: &Route, ifindex: u32, hook: Hook) -> io::Result<()> {
+    route.change(RouteNetlinkMessage::DelTrafficFilter(ours(ifindex, hook)), 0)
 }

@@ -3,14 +3,14 @@
 
 use super::bpf;
 use super::features::{Feature, Features};
+use super::hook::Hook;
 use super::maps::MapError;
 use super::read::ring;
 use super::store::Store;
 use aya::maps::{MapData, RingBuf};
-use aya::programs::{ProgramError, SchedClassifier};
+use aya::programs::{CgroupSkb, Program, ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use isolator_common::ABI_VERSION;
-use isolator_common::policy::Direction;
 use isolator_common::tables;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
@@ -22,14 +22,6 @@ use std::path::{Path, PathBuf};
 
 /// The kernel half, as `build.rs` made it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/isolator"));
-
-/// Name of the program of a direction; also of its pins.
-pub(crate) const fn program_name(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Egress => "from_pod",
-        Direction::Ingress => "to_pod",
-    }
-}
 
 /// Room of the maps, in entries (EVENTS: in bytes). The default is that of `isolator_common::tables`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -138,39 +130,57 @@ pub enum LoadError {
     Map(#[from] MapError),
 }
 
-/// Both programs, loaded.
+/// Name of the program for what the node itself receives.
+pub(crate) const TO_HOST: &str = "to_host";
+
+/// All programs, loaded.
 #[derive(Debug)]
 pub struct Programs {
     ebpf: Ebpf,
-    ids: [u32; 2],
+    ids: [u32; Hook::ALL.len()],
+    host: u32,
 }
 
 impl Programs {
-    pub(crate) fn program(&self, direction: Direction) -> &SchedClassifier {
-        match self.ebpf.program(program_name(direction)).map(TryInto::try_into) {
+    pub(crate) fn program(&self, hook: Hook) -> &SchedClassifier {
+        match self.ebpf.program(hook.program()).map(TryInto::try_into) {
             Some(Ok(program)) => program,
-            _ => unreachable!("`load` has loaded both"),
+            _ => unreachable!("`load` has loaded all"),
         }
     }
 
-    pub(crate) fn program_mut(&mut self, direction: Direction) -> &mut SchedClassifier {
-        match self.ebpf.program_mut(program_name(direction)).map(TryInto::try_into) {
-            Some(Ok(program)) => program,
-            _ => unreachable!("`load` has loaded both"),
-        }
-    }
-
-    pub(crate) fn fd(&self, direction: Direction) -> BorrowedFd<'_> {
-        match self.program(direction).fd() {
+    pub(crate) fn fd(&self, hook: Hook) -> BorrowedFd<'_> {
+        match self.program(hook).fd() {
             Ok(fd) => fd.as_fd(),
-            Err(_) => unreachable!("`load` has loaded both"),
+            Err(_) => unreachable!("`load` has loaded all"),
+        }
+    }
+
+    pub(crate) fn host_fd(&self) -> BorrowedFd<'_> {
+        match self.host().fd() {
+            Ok(fd) => fd.as_fd(),
+            Err(_) => unreachable!("`load` has loaded all"),
+        }
+    }
+
+    /// The program for what the node itself receives.
+    pub(crate) fn host(&self) -> &CgroupSkb {
+        match self.ebpf.program(TO_HOST).map(TryInto::try_into) {
+            Some(Ok(program)) => program,
+            _ => unreachable!("`load` has loaded all"),
         }
     }
 
     /// The kernel's number of a program.
     #[must_use]
-    pub fn id(&self, direction: Direction) -> u32 {
-        self.ids[direction.index()]
+    pub fn id(&self, hook: impl Into<Hook>) -> u32 {
+        self.ids[hook.into().index()]
+    }
+
+    /// The kernel's number of the program for what the node itself receives.
+    #[must_use]
+    pub fn host_id(&self) -> u32 {
+        self.host
     }
 }
 
@@ -253,17 +263,18 @@ impl Loaded {
             maps.insert(*name, into_data(map).ok_or_else(|| LoadError::Object(format!("odd map {name}")))?);
         }
         let store = Store::new(&maps, features.has(Feature::Batch))?;
-        let mut programs = Programs { ebpf, ids: [0; 2] };
-        for direction in Direction::BOTH {
-            let name = program_name(direction);
-            if programs.ebpf.program(name).is_none() {
-                return Err(LoadError::Object(format!("it has no program {name}")));
-            }
-            let refused = |error| LoadError::Program { name, error };
-            let program = programs.program_mut(direction);
+        let mut ids = [0; Hook::ALL.len()];
+        for hook in Hook::ALL {
+            let program: &mut SchedClassifier = find(&mut ebpf, hook.program())?;
+            let refused = |error| LoadError::Program { name: hook.program(), error };
             program.load().map_err(refused)?;
-            programs.ids[direction.index()] = program.info().map_err(refused)?.id();
+            ids[hook.index()] = program.info().map_err(refused)?.id();
         }
+        let program: &mut CgroupSkb = find(&mut ebpf, TO_HOST)?;
+        let refused = |error| LoadError::Program { name: TO_HOST, error };
+        program.load().map_err(refused)?;
+        let host = program.info().map_err(refused)?.id();
+        let programs = Programs { ebpf, ids, host };
         Ok(Loaded { store, programs, features, maps, _lock: lock })
     }
 
@@ -275,6 +286,16 @@ impl Loaded {
         let taken = || LoadError::Object("the ring buffer was taken before".to_owned());
         Ok(ring(self.maps.remove(tables::name::EVENTS).ok_or_else(taken)?)?)
     }
+}
+
+/// A program of the object, not loaded yet.
+fn find<'e, P>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut P, LoadError>
+where
+    &'e mut P: TryFrom<&'e mut Program, Error = ProgramError>,
+{
+    let program =
+        ebpf.program_mut(name).ok_or_else(|| LoadError::Object(format!("it has no program {name}")))?;
+    program.try_into().map_err(|error| LoadError::Object(format!("program {name}: {error}")))
 }
 
 /// The map itself, of whatever kind.

@@ -5,7 +5,7 @@ use super::table::{Table, Wire};
 use aya::maps::MapData;
 use isolator_common::addr::{Addr, Prefix};
 use isolator_common::conntrack::{Connection, Key4, Key6};
-use isolator_common::endpoint::{Endpoint, Peer, State};
+use isolator_common::endpoint::{Endpoint, Marking, Peer, State};
 use isolator_common::event::{NAME_BYTES, NameKey};
 use isolator_common::policy::Word;
 use isolator_common::tables::name;
@@ -47,6 +47,8 @@ pub(crate) fn of(map: &'static str) -> impl FnOnce(io::Error) -> MapError {
 #[derive(Debug)]
 pub(crate) struct Maps {
     pub(crate) state: Table<u32, State>,
+    pub(crate) marking: Table<u32, Marking>,
+    pub(crate) slots: Table<u32, u32>,
     pub(crate) endpoints: Table<u32, Endpoint>,
     pub(crate) endpoints_wide: Table<u32, Endpoint>,
     pub(crate) blocks4: Table<u32, u32>,
@@ -76,6 +78,8 @@ impl Maps {
     pub(crate) fn new(maps: &BTreeMap<&'static str, MapData>, batch: bool) -> Result<Maps, MapError> {
         Ok(Maps {
             state: table(maps, name::STATE, false)?,
+            marking: table(maps, name::MARKING, false)?,
+            slots: table(maps, name::SLOTS, false)?,
             endpoints: table(maps, name::ENDPOINTS, batch)?,
             endpoints_wide: table(maps, name::ENDPOINTS_WIDE, batch)?,
             blocks4: table(maps, name::BLOCKS4, batch)?,
@@ -94,7 +98,8 @@ impl Maps {
 
     /// What the maps hold.
     pub(crate) fn read_image(&self) -> Result<Image, MapError> {
-        let mut image = Image { state: self.state()?, ..Image::default() };
+        let marking = self.marking.get(&0).map_err(of(name::MARKING))?.unwrap_or_default();
+        let mut image = Image { state: self.state()?, marking, ..Image::default() };
         let mut endpoint = |_, endpoint: Endpoint| {
             if endpoint.ifindex != 0 {
                 image.endpoints.insert(endpoint.ifindex, endpoint);

@@ -16,6 +16,8 @@ pub mod discover;
 pub mod features;
 mod filter;
 mod grace;
+pub mod hook;
+pub mod host;
 pub mod load;
 mod maps;
 mod netlink;

@@ -8,7 +8,7 @@ use rtnetlink::packet_core::{
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
-use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage};
 use rtnetlink::packet_route::nsid::{NsidAttribute, NsidMessage};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
@@ -33,6 +33,18 @@ pub(crate) struct Link {
     pub(crate) peer: Option<u32>,
     /// Number of the namespace that `peer` is in, as seen from here; `None`: this one.
     pub(crate) peer_namespace: Option<i32>,
+    pub(crate) layer: Layer,
+}
+
+/// What frames of an interface begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layer {
+    /// It is the loopback interface.
+    Loopback,
+    /// An Ethernet header.
+    Ethernet,
+    /// The IP header.
+    Network,
 }
 
 /// An address of an interface.
@@ -151,7 +163,12 @@ impl Route {
 }
 
 fn link(message: &LinkMessage) -> Link {
-    let mut link = Link { name: String::new(), kind: String::new(), peer: None, peer_namespace: None };
+    let layer = match message.header.link_layer_type {
+        LinkLayerType::Loopback => Layer::Loopback,
+        LinkLayerType::Ether => Layer::Ethernet,
+        _ => Layer::Network,
+    };
+    let mut link = Link { name: String::new(), kind: String::new(), peer: None, peer_namespace: None, layer };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),

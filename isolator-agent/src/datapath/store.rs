@@ -165,6 +165,7 @@ impl Store {
         let maps = &self.maps;
         match what {
             Op::State(state) => put(&maps.state, name::STATE, op, &0, Some(state)),
+            Op::Marking(marking) => put(&maps.marking, name::MARKING, op, &0, Some(marking)),
             Op::Endpoint(ifindex, endpoint) => self.endpoint(op, *ifindex, endpoint.as_ref()),
             Op::Block(addr, number) if addr.is_v4() => {
                 put(&maps.blocks4, name::BLOCKS4, op, &(addr.low32() >> 8), number.as_ref())
@@ -205,6 +206,10 @@ impl Store {
                 self.clear_counters(endpoint.slot)
                     .map_err(|error| StoreError::Write { op, error: of(name::COUNTERS)(error) })?;
             }
+        }
+        if let Some(endpoint) = endpoint {
+            // What an earlier endpoint leaves there leads nowhere: the endpoint found must have the slot.
+            put(&self.maps.slots, name::SLOTS, op, &endpoint.slot, Some(&ifindex))?;
         }
         match holder {
             Some(holder) if holder == ifindex || (holder == 0 && endpoint.is_some()) => {

@@ -1,33 +1,10 @@
-//! Numbers of protocols and addresses as people write them, in both directions. Used by everything that
+//! Addresses as people write them, in both directions, and protocols (`isolator_policy::model`). Used by everything that
 //! people type or read. Not here: their meaning.
 
 use isolator_common::addr::Addr;
-use isolator_common::conntrack::{protocol, tcp};
+use isolator_common::conntrack::tcp;
+pub use isolator_policy::model::{protocol_name, protocol_number};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-/// The protocols that have names.
-const PROTOCOLS: [(u8, &str); 5] = [
-    (protocol::TCP, "TCP"),
-    (protocol::UDP, "UDP"),
-    (protocol::SCTP, "SCTP"),
-    (protocol::ICMP, "ICMP"),
-    (protocol::ICMPV6, "ICMPv6"),
-];
-
-/// Name of a protocol, as Kubernetes and Cilium write it; otherwise its number.
-#[must_use]
-pub fn protocol_name(number: u8) -> String {
-    PROTOCOLS
-        .iter()
-        .find(|(n, _)| *n == number)
-        .map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
-}
-
-/// Number of a protocol by name, in any case.
-#[must_use]
-pub fn protocol_number(name: &str) -> Option<u8> {
-    PROTOCOLS.iter().find(|(_, known)| known.eq_ignore_ascii_case(name)).map(|(number, _)| *number)
-}
 
 /// An address as text: IPv4 dotted, IPv6 as RFC 5952 says.
 #[must_use]
@@ -64,15 +41,5 @@ mod tests {
         assert_eq!(addr_of("::ffff:10.0.0.1"), addr_of("10.0.0.1"));
         assert_eq!(addr_of("10.0.0"), None);
         assert_eq!(addr_of("tc-alpha/nginx"), None);
-    }
-
-    #[test]
-    fn protocols_read_back() {
-        for (number, name) in PROTOCOLS {
-            assert_eq!(protocol_number(&protocol_name(number)), Some(number));
-            assert_eq!(protocol_number(&name.to_lowercase()), Some(number));
-        }
-        assert_eq!(protocol_name(47), "47");
-        assert_eq!(protocol_number("47"), None);
     }
 }

@@ -17,6 +17,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 
+/// Bits of the marks of packets to services, on every node.
+pub(crate) const SERVICE_MARK: u32 = 0x00ff_0000;
 /// How long an agent may take to end.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often an agent's status is looked at.
@@ -169,16 +171,23 @@ fn last_line(log: &Path) -> String {
     text.lines().last().unwrap_or("it is empty").to_string()
 }
 
+/// Where each agent serves metrics: in the network of its node, so none meets another.
+const METRICS: &str = "127.0.0.1:9964";
+
 /// What an agent of a lab is told. In one place, because `isolator run` defines it.
 fn arguments(dir: &RunDir, manifests: &Path, node: &str) -> Vec<OsString> {
     let mut all: Vec<OsString> = vec!["run".into(), "--source".into(), "manifests".into()];
-    let pairs: [(&str, OsString); 6] = [
+    // The cgroups of this machine are no business of a lab: its nodes drop what they would have to judge there.
+    let pairs: [(&str, OsString); 9] = [
+        ("--host-backends", "dropped".into()),
+        ("--service-mark", format!("{SERVICE_MARK:#010x}").into()),
         ("--manifests", manifests.into()),
         ("--placements", dir.placement().into()),
         ("--node", node.into()),
         ("--sandboxes", dir.sandboxes(node).into()),
         ("--pin-dir", dir.pins(node).into()),
         ("--run-dir", dir.agent(node).into()),
+        ("--metrics", METRICS.into()),
     ];
     all.extend(pairs.into_iter().flat_map(|(flag, value)| [flag.into(), value]));
     all

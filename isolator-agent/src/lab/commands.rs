@@ -4,6 +4,7 @@ use super::control::{self, Order};
 use super::flows::{End, Flow};
 use super::plan::{MOST_NODES, Network};
 use super::probe::{Settings, Verdict, probe};
+use super::proxy::{KubeProxy, Proxy};
 use super::record::{RunDir, load, root};
 use super::supervisor::{Report, Wanted, supervise};
 use super::{agents, connect, exec, launch, list, matrix};
@@ -66,7 +67,7 @@ pub struct Where {
 #[derive(Args, Clone, Debug)]
 pub struct Which {
     /// Name of the lab; may be left out where only one is running
-    #[arg(long, value_name = "NAME", env = "ISOLATOR_LAB", hide_env_values = true)]
+    #[arg(long, alias = "name", value_name = "NAME", env = "ISOLATOR_LAB", hide_env_values = true)]
     pub lab: Option<String>,
     /// Where labs are.
     #[command(flatten)]
@@ -91,6 +92,12 @@ pub struct UpArgs {
     /// How pods are connected to their node
     #[arg(long, value_enum, default_value = "routed")]
     pub network: Network,
+    /// Who translates service addresses on the nodes; the programs nft or iptables do it
+    #[arg(long, value_enum, default_value = "none")]
+    pub kube_proxy: KubeProxy,
+    /// What goes through a service comes from the node's address
+    #[arg(long)]
+    pub masquerade_all: bool,
     /// Only the network: no agent on any node, nothing is enforced
     #[arg(long)]
     pub no_agents: bool,
@@ -163,8 +170,11 @@ pub struct DownArgs {
     /// Name of the lab
     #[arg(default_value = "lab")]
     pub name: String,
+    /// The same, as other commands take it
+    #[arg(long = "lab", visible_alias = "name", value_name = "NAME", conflicts_with = "name")]
+    pub lab: Option<String>,
     /// All labs
-    #[arg(long, conflicts_with = "name")]
+    #[arg(long, conflicts_with_all = ["name", "lab"])]
     pub all: bool,
     /// Where labs are.
     #[command(flatten)]
@@ -222,6 +232,20 @@ impl ValueEnum for Network {
             Network::Bridged => {
                 PossibleValue::new("bridged").help("A bridge for each node, as the bridge plugin does")
             }
+        })
+    }
+}
+
+impl ValueEnum for KubeProxy {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[KubeProxy::None, KubeProxy::Nftables, KubeProxy::Iptables]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            KubeProxy::None => PossibleValue::new("none").help("Nobody"),
+            KubeProxy::Nftables => PossibleValue::new("nftables").help("Rules of nftables"),
+            KubeProxy::Iptables => PossibleValue::new("iptables").help("Rules of iptables"),
         })
     }
 }
@@ -285,6 +309,7 @@ fn up(args: UpArgs) -> Result<ExitCode> {
         nodes: args.nodes,
         external: args.external,
         network: args.network,
+        proxy: Proxy { kind: args.kube_proxy, masquerade: args.masquerade_all, mark: agents::SERVICE_MARK },
         agents: !args.no_agents,
         limit: args.timeout,
     };
@@ -345,7 +370,11 @@ fn read_flows(input: impl BufRead, name: &str) -> Result<Vec<Flow>> {
 
 fn down(args: &DownArgs) -> Result<ExitCode> {
     let root = root(args.place.lab_dir.as_deref());
-    let labs = if args.all { super::record::all(&root)? } else { vec![RunDir::new(&root, &args.name)?] };
+    let labs = if args.all {
+        super::record::all(&root)?
+    } else {
+        vec![RunDir::new(&root, args.lab.as_ref().unwrap_or(&args.name))?]
+    };
     for lab in &labs {
         list::down(lab).with_context(|| format!("lab {}", lab.name()))?;
         print(&format!("lab {} is gone\n", lab.name()))?;

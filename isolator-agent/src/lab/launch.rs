@@ -2,6 +2,7 @@
 
 use super::record::RunDir;
 use super::supervisor::{Report, Wanted};
+use crate::status::is_full;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
 use std::process::Stdio;
@@ -90,5 +91,15 @@ async fn give_up(child: &mut Child, dir: &RunDir, why: &str) -> anyhow::Error {
     let lines: Vec<&str> = log.lines().collect();
     let last = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n  ");
     let (name, path) = (dir.name(), dir.log());
+    if is_full(dir.path()) {
+        let cure = "free some, or name another folder with --lab-dir";
+        return anyhow::anyhow!(
+            "lab {name} could not be made: {why}; no space is left in {}: {cure}",
+            dir.path().display()
+        );
+    }
+    if last.is_empty() {
+        return anyhow::anyhow!("lab {name} could not be made: {why}");
+    }
     anyhow::anyhow!("lab {name} could not be made: {why}; its log {} ends with\n  {last}", path.display())
 }

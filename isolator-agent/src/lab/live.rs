@@ -6,6 +6,7 @@ use super::build::Lab;
 use super::control::{Order, Orders};
 use super::plan::{Plan, Request, plan};
 use super::process::ProcessId;
+use super::proxy::{Frontend, frontends};
 use super::record::{Record, RunDir};
 use super::serve::{Server, TCP, UDP};
 use super::supervisor::{Report, Wanted, say};
@@ -30,6 +31,8 @@ struct Live {
     server: Server,
     lab: Lab,
     agents: Agents,
+    /// What the nodes translate.
+    frontends: Vec<Frontend>,
 }
 
 /// Makes the lab, says so, and keeps it until SIGTERM.
@@ -92,7 +95,8 @@ impl Live {
         let lab =
             Lab::create(dir.clone(), wanted.network, server.clone(), &plan, &outside_ports(&objects)).await?;
         let agents = Agents::new(&dir, &wanted.manifests);
-        let mut live = Live { wanted, dir, objects, server, lab, agents };
+        let frontends = Vec::new();
+        let mut live = Live { wanted, dir, objects, server, lab, agents, frontends };
         live.become_like(&plan).await?;
         let problems = live.problems(&missing);
         Ok((live, problems))
@@ -111,7 +115,8 @@ impl Live {
         }
         let objects: Vec<Object> = self.objects.values().cloned().collect();
         let (plan, missing) = plan(&objects, &request(&self.wanted), &self.lab.plan);
-        if plan == self.lab.plan {
+        let frontends = frontends(&objects, &plan);
+        if plan == self.lab.plan && frontends == self.frontends {
             return;
         }
         let changed = self.become_like(&plan).await;
@@ -126,6 +131,14 @@ impl Live {
         // Agents hear of a pod before its namespace appears: then it is known at once.
         self.dir.place(plan)?;
         self.lab.become_like(plan).await?;
+        let objects: Vec<Object> = self.objects.values().cloned().collect();
+        self.frontends = frontends(&objects, plan);
+        for name in plan.nodes.keys() {
+            if let Some(netns) = self.lab.node(name) {
+                let programmed = self.wanted.proxy.program(netns, &self.frontends);
+                programmed.with_context(|| format!("the services of node {name}"))?;
+            }
+        }
         if self.wanted.agents {
             let nodes: BTreeSet<String> = self.lab.plan.nodes.keys().cloned().collect();
             for gone in self.agents.nodes().filter(|node| !nodes.contains(node)).collect::<Vec<_>>() {

@@ -4,7 +4,8 @@
 //! ```text
 //!  manifests ─► plan (pure) ─► build: namespaces, links, addresses, routes ─► serve: a listener per port
 //!                                │                                              │
-//!                    supervisor ─┴─ agents, one per node            probe, exec, connect ◄─ run directory
+//!                                └─ proxy: what kube-proxy would do
+//!                    supervisor ─── agents, one per node            probe, exec, connect ◄─ run directory
 //! ```
 //!
 //! A lab is one process, the supervisor. It holds every namespace by an open file and mounts only inside a mount
@@ -30,6 +31,7 @@ mod place;
 mod plan;
 mod probe;
 mod process;
+mod proxy;
 mod record;
 mod serve;
 mod supervisor;

@@ -7,7 +7,9 @@ use futures::TryStreamExt;
 use rtnetlink::packet_route::address::AddressHeaderFlags;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth};
 use rtnetlink::packet_route::route::{RouteScope, RouteType};
-use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::{
+    Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
+};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The hardware address of the router's side of every link, in this lab as in Calico.
@@ -81,7 +83,11 @@ impl Links {
     pub(crate) async fn add_port(&self, bridge: u32, index: u32) -> Result<()> {
         let message = LinkUnspec::new_with_index(index).controller(bridge).build();
         let set = self.handle.link().set(message).execute().await;
-        set.with_context(|| format!("cannot make interface {index} a port of bridge {bridge}"))
+        set.with_context(|| format!("cannot make interface {index} a port of bridge {bridge}"))?;
+        // A pod may reach itself through a service: the packet leaves by the port that it came by.
+        let message = LinkBridgePort::new(index).hairpin(true).build();
+        let set = self.handle.link().set_port(message).execute().await;
+        set.with_context(|| format!("cannot let interface {index} send back what it gets"))
     }
 
     /// Sets the interface up.

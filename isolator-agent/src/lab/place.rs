@@ -58,7 +58,7 @@ mod tests {
     fn mk_pod(name: &str, addresses: Vec<Addr>) -> Pod {
         Pod {
             key: PodKey { namespace: "a".into(), name: name.into() },
-            labels: Labels::new(),
+            labels: Default::default(),
             node: None,
             addresses,
             host_network: false,

@@ -3,7 +3,7 @@
 
 use super::addresses::{Range, usable, width};
 use isolator_policy::cluster::change::Object;
-use isolator_policy::model::{ContainerPort, Node, Pod, Problem, Severity, ip};
+use isolator_policy::model::{ContainerPort, Node, Place, Pod, Problem, Severity, ip};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -82,7 +82,13 @@ pub(crate) fn plan(objects: &[Object], request: &Request, earlier: &Plan) -> (Pl
             Object::Pod(pod) if !pod.finished => {
                 pods.insert(pod.key.to_string(), pod);
             }
-            Object::Pod(_) | Object::Namespace(_) | Object::Policy(_) => {}
+            Object::Pod(_)
+            | Object::Namespace(_)
+            | Object::Policy(_)
+            | Object::Service(_)
+            | Object::EndpointSlice(_)
+            | Object::CidrGroup(_)
+            | Object::ServiceRange(_) => {}
         }
     }
     for name in pods.values().filter_map(|pod| pod.node.clone()) {
@@ -286,7 +292,7 @@ impl Planner {
     }
 
     fn problem(&mut self, severity: Severity, code: &'static str, object: String, message: String) {
-        let (place, field) = (String::new(), String::new());
+        let (place, field) = (Place::Unknown, String::new());
         self.problems.push(Problem { severity, code, place, object, field, message });
     }
 }

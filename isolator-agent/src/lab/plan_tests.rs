@@ -7,7 +7,7 @@ use isolator_policy::model::{Labels, PodKey};
 fn mk_pod(name: &str, node: Option<&str>, addresses: &[Addr]) -> Object {
     Object::Pod(Pod {
         key: PodKey { namespace: "ns".into(), name: name.into() },
-        labels: Labels::new(),
+        labels: Default::default(),
         node: node.map(Into::into),
         addresses: addresses.to_vec(),
         host_network: false,

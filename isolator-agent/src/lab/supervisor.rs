@@ -4,6 +4,7 @@
 use super::live::live;
 use super::netns::separate;
 use super::plan::Network;
+use super::proxy::Proxy;
 use super::record::RunDir;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,8 @@ pub(crate) struct Wanted {
     pub(crate) external: Vec<IpAddr>,
     /// How pods are connected.
     pub(crate) network: Network,
+    /// Who translates service addresses on the nodes.
+    pub(crate) proxy: Proxy,
     /// Whether nodes have agents.
     pub(crate) agents: bool,
     /// How long it may take until the lab can be used.
@@ -60,7 +63,8 @@ pub(crate) fn supervise() -> Result<()> {
     io::stdin().read_to_string(&mut text).context("cannot read what is wanted")?;
     let wanted: Wanted =
         serde_json::from_str(&text).context("this command is for `isolator lab up` alone")?;
-    let _ = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).try_init();
+    let log = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false);
+    let _ = log.log_internal_errors(false).try_init();
     let result = prepare(&wanted).and_then(|dir| {
         // The main thread runs the loop and starts the agents: they end when it does.
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

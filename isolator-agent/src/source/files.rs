@@ -4,8 +4,9 @@
 
 use super::convert::{self, Found, Item};
 use super::documents::{self, Format};
+use super::last_good::{broken, error};
 use isolator_policy::cluster::change::{Change, Object, ObjectKey};
-use isolator_policy::model::{Problem, Severity};
+use isolator_policy::model::{Place, Problem, Severity};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -50,7 +51,7 @@ struct Entry {
     /// Its newest good version; `None` where there never was one.
     object: Option<Arc<Object>>,
     /// Where it stands.
-    place: String,
+    place: Place,
 }
 
 impl Folder {
@@ -139,7 +140,7 @@ impl Folder {
         });
         if more > 0 {
             let message = format!("{more} more problems of this file are not listed; correct these first");
-            file.problems.push(error("more-problems", path, String::new(), message));
+            file.problems.push(error("more-problems", Place::file(path), String::new(), message));
         }
         if !complete {
             let mut kept = Vec::new();
@@ -154,7 +155,7 @@ impl Folder {
                     "a part of this file is unreadable, so what it said before is kept where it cannot be found: {}",
                     listed(&kept)
                 );
-                file.problems.push(error("last-good", path, String::new(), message));
+                file.problems.push(error("last-good", Place::file(path), String::new(), message));
             }
         }
         file
@@ -162,7 +163,7 @@ impl Folder {
 
     /// Adds one object of a file to its entries and returns what is wrong with it.
     fn add(&self, item: Item, old: &File, entries: &mut BTreeMap<ObjectKey, Entry>) -> Vec<Problem> {
-        let Item { found, place, mut problems } = item;
+        let Item { name: _, found, place, mut problems } = item;
         let (key, object) = match found {
             Found::Object(object) => (object.key(), Some(Arc::new(object))),
             Found::Broken(key) => (key, None),
@@ -171,7 +172,7 @@ impl Folder {
         if let Some(first) = entries.get(&key).filter(|first| first.object.is_some() || object.is_none()) {
             let message =
                 format!("it is in this file twice; only the first, at {}, counts. Remove one", first.place);
-            problems.push(error("duplicate", &place, key.to_string(), message));
+            problems.push(error("duplicate", place, key.to_string(), message));
             return problems;
         }
         let object = object.or_else(|| {
@@ -222,7 +223,7 @@ impl Folder {
                 "the same object is at {}, which counts; this one does not. Remove one",
                 entries[winner].place
             );
-            error("duplicate", &entry.place, key.to_string(), message)
+            error("duplicate", entry.place.clone(), key.to_string(), message)
         };
         others.map(problem).collect()
     }
@@ -238,28 +239,10 @@ fn unreadable(path: &str, reason: &str, old: &File) -> File {
         format!("what it said before is kept: {}", listed(&kept))
     };
     let message = format!("the file cannot be read ({reason}); {consequence}");
-    File { entries: old.entries.clone(), problems: vec![error("unreadable", path, String::new(), message)] }
-}
-
-/// What happens to an object whose text is not acceptable.
-fn broken(key: &ObjectKey, place: &str, last_good: bool) -> Problem {
-    let policy = matches!(key, ObjectKey::Policy(_));
-    let (code, message) = match (last_good, policy) {
-        (true, true) => {
-            ("last-good", "the version before this edit is still enforced; correct the text to replace it")
-        }
-        (true, false) => {
-            ("last-good", "the version before this edit is still in use; correct the text to replace it")
-        }
-        (false, true) => (
-            "not-enforced",
-            "NOTHING of this policy is enforced, because no version of it was good so far; correct it",
-        ),
-        (false, false) => {
-            ("not-enforced", "this object is left out, because no version of it was good so far; correct it")
-        }
-    };
-    error(code, place, key.to_string(), message.to_owned())
+    File {
+        entries: old.entries.clone(),
+        problems: vec![error("unreadable", Place::file(path), String::new(), message)],
+    }
 }
 
 fn listed(names: &[String]) -> String {
@@ -268,15 +251,4 @@ fn listed(names: &[String]) -> String {
         list += &format!(" and {} more", names.len() - MAX_LISTED);
     }
     list
-}
-
-pub(super) fn error(code: &'static str, place: &str, object: String, message: String) -> Problem {
-    Problem {
-        severity: Severity::Error,
-        code,
-        place: place.to_owned(),
-        object,
-        field: String::new(),
-        message,
-    }
 }

@@ -1,30 +1,37 @@
-//! Where objects come from: folders of ordinary Kubernetes manifests become our types, defaulted and
-//! validated as the API server does it.
+//! Where objects come from: folders of ordinary Kubernetes manifests, or watches of a cluster's API server. Both become
+//! our types through one door, defaulted and validated as the API server does it.
 //!
 //! ```text
 //!  bytes ─► documents (YAML, JSON) ─► Node (value and position) ─► convert ─► Object | Problem
 //!                                                                               │
 //!  watch (notify, debounce, re-read) ─► files::Folder (last good versions) ◄────┘ ─► Update
 //!                                          remembered (last good texts, across restarts)
+//!  API server ─► kubernetes (lists, watches) ─► Node ─► convert ─► state (last good versions) ─► Update
 //! ```
 //!
-//! The only place that knows `k8s_openapi`. Not here: what objects mean together, and clusters' API servers.
+//! The only place that knows `k8s_openapi` and `kube`. Not here: what objects mean together.
 
 mod convert;
 mod documents;
 mod files;
 mod json;
+pub mod kubernetes;
+mod last_good;
 mod load;
 mod node;
 pub mod placement;
 mod remembered;
 mod scan;
+mod texts;
+mod update;
 mod watch;
 mod yaml;
 
+pub use convert::prefix;
 pub use files::{Content, Folder};
-pub use load::{Loaded, load_folder, load_text};
-pub use watch::{ManifestSource, Update};
+pub use load::{Loaded, Manifests};
+pub use update::{Took, Update};
+pub use watch::ManifestSource;
 
 #[cfg(test)]
 mod tests;

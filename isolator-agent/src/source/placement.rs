@@ -45,6 +45,8 @@ pub struct Overlay {
     placements: Placements,
     own_node: String,
     own_addresses: Vec<Addr>,
+    /// Whether a placement file may come.
+    places: bool,
     pods: BTreeMap<PodKey, Pod>,
     nodes: BTreeMap<String, Node>,
 }
@@ -53,7 +55,13 @@ impl Overlay {
     /// For the agent of this node, whose namespace has these addresses.
     #[must_use]
     pub fn new(own_node: &str, own_addresses: Vec<Addr>) -> Self {
-        Overlay { own_node: own_node.to_owned(), own_addresses, ..Overlay::default() }
+        Overlay { own_node: own_node.to_owned(), own_addresses, places: true, ..Overlay::default() }
+    }
+
+    /// No placement file will come, so pods need not be kept for it.
+    #[must_use]
+    pub fn without_placements(self) -> Self {
+        Overlay { places: false, ..self }
     }
 
     /// The changes to pass on for one change.
@@ -75,7 +83,12 @@ impl Overlay {
                 match &key {
                     ObjectKey::Pod(pod) => drop(self.pods.remove(pod)),
                     ObjectKey::Node(name) => drop(self.nodes.remove(name)),
-                    ObjectKey::Namespace(_) | ObjectKey::Policy(_) => {}
+                    ObjectKey::Namespace(_)
+                    | ObjectKey::Policy(_)
+                    | ObjectKey::Service(_)
+                    | ObjectKey::EndpointSlice(_)
+                    | ObjectKey::CidrGroup(_)
+                    | ObjectKey::ServiceRange(_) => {}
                 }
                 let mut changes = vec![Change::Delete(key)];
                 changes.extend(self.nodes_seen().map(|node| Change::Apply(Object::Node(node))));
@@ -96,6 +109,7 @@ impl Overlay {
     /// Sets pods and nodes aside, hands the rest back.
     fn keep(&mut self, object: Object) -> Option<Object> {
         match object {
+            Object::Pod(pod) if !self.places => Some(Object::Pod(pod)),
             Object::Pod(pod) => {
                 self.pods.insert(pod.key.clone(), pod.clone());
                 Some(Object::Pod(self.filled(pod)))
@@ -160,7 +174,7 @@ mod tests {
     fn pod(name: &str) -> Pod {
         Pod {
             key: PodKey { namespace: "ns".into(), name: name.into() },
-            labels: Labels::new(),
+            labels: Default::default(),
             node: None,
             addresses: Vec::new(),
             host_network: false,

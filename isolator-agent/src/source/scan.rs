@@ -79,7 +79,7 @@ fn list_into(folder: &Path, seen: &mut HashSet<(u64, u64)>, listing: &mut Listin
         }
         let path = entry.path();
         let manifest = is_manifest(&path);
-        // Follows symbolic links; a link into nowhere is like a file that is not there.
+        // Follows symbolic links. One into nowhere is listed: what it led to may be gone by mistake.
         match fs::metadata(&path) {
             Ok(meta) if meta.is_dir() => {
                 // A folder that links to one of its parents would never end.
@@ -89,7 +89,9 @@ fn list_into(folder: &Path, seen: &mut HashSet<(u64, u64)>, listing: &mut Listin
                     listing.unreadable.push((text(&path), error.to_string()));
                 }
             }
-            Err(error) if !manifest || error.kind() == io::ErrorKind::NotFound => {}
+            Err(error)
+                if !manifest
+                    || error.kind() == io::ErrorKind::NotFound && !entry.file_type()?.is_symlink() => {}
             found if manifest => {
                 let stamp = found.ok().filter(Metadata::is_file).map(|meta| Stamp::of(&meta));
                 listing.files.insert(text(&path), stamp);
@@ -104,7 +106,12 @@ fn list_into(folder: &Path, seen: &mut HashSet<(u64, u64)>, listing: &mut Listin
 pub(crate) fn read(path: &Path) -> (Option<Stamp>, Content) {
     match read_file(path) {
         Ok((stamp, bytes)) => (Some(stamp), Content::Bytes(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (None, Content::Gone),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_link(path) {
+            Ok(to) => {
+                (None, Content::Unreadable(format!("it is a link to {}, which is not there", to.display())))
+            }
+            Err(_) => (None, Content::Gone),
+        },
         Err(error) => (None, Content::Unreadable(error.to_string())),
     }
 }

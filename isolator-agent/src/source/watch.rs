@@ -2,13 +2,15 @@
 //! belongs together, and a slow re-read catches what inotify did not say. Not here: what files say
 //! (`files`), how they are found (`scan`).
 
-use super::files::{Content, Folder, error};
+use super::files::{Content, Folder};
+use super::last_good::error;
 use super::load::{Loaded, unreadable_folder};
 use super::remembered::Remembered;
 use super::scan::{self, Listing, Stamp};
+use super::update::{Took, Update};
 use isolator_policy::cluster::change::Change;
-use isolator_policy::model::{Problem, Severity};
-use notify::event::{AccessKind, AccessMode, CreateKind, EventKind};
+use isolator_policy::model::{Place, Problem, Severity};
+use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,6 +24,9 @@ use tokio::sync::mpsc;
 
 /// Events this close together belong together.
 const QUIET: Duration = Duration::from_millis(10);
+/// The same where all that happened so far is files that were closed after writing, or moved to where they are: they
+/// are whole, and nothing that vanished may be about to come back elsewhere.
+const SOON: Duration = Duration::from_millis(1);
 /// Longest wait for quiet, and for a writer to close its file.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How often the folder itself is looked at: it may have been replaced. Also the pace of reading where
@@ -31,15 +36,6 @@ const TICK: Duration = Duration::from_secs(1);
 const REREAD: Duration = Duration::from_secs(30);
 /// Updates that may wait for their reader.
 const BACKLOG: usize = 16;
-
-/// What one batch of edits does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Update {
-    /// Changes against the state before, sorted by name. Never a reset. Empty where only problems changed.
-    pub changes: Vec<Change>,
-    /// Everything that is wrong now; it replaces what was wrong before.
-    pub problems: Vec<Problem>,
-}
 
 /// A folder that is being watched. Dropping the receiver ends the watch within a second.
 pub struct ManifestSource {
@@ -84,6 +80,7 @@ impl ManifestSource {
             stamps: BTreeMap::new(),
             around: Vec::new(),
             problems: Vec::new(),
+            converting: Duration::ZERO,
         };
         // Watch first, read second: an edit in between is seen twice rather than never.
         watch.attach(identity(folder)?);
@@ -99,7 +96,9 @@ impl ManifestSource {
 
 /// What inotify says, reduced to what matters here.
 enum Signal {
-    /// Something happened to this path.
+    /// This file is whole now.
+    Written(PathBuf),
+    /// Something else happened to this path.
     Touched(PathBuf),
     /// Somebody writes to this file and has not closed it.
     Writing(PathBuf),
@@ -118,6 +117,8 @@ struct Dirty {
     writing: BTreeSet<PathBuf>,
     everything: bool,
     new_folder: bool,
+    /// Something may be under way of which this is a part.
+    partial: bool,
 }
 
 struct Watch {
@@ -139,6 +140,8 @@ struct Watch {
     around: Vec<Problem>,
     /// The problems as they were last told.
     problems: Vec<Problem>,
+    /// Time spent on contents since it was last asked for.
+    converting: Duration,
 }
 
 impl Watch {
@@ -147,10 +150,13 @@ impl Watch {
         let mut second_look = false;
         while !updates.is_closed() {
             let mut dirty = Dirty::default();
+            let mut took = Took::default();
             match inbox.recv_timeout(TICK) {
                 Ok(signal) => {
+                    let first = Instant::now();
                     self.note(signal, &mut dirty);
                     self.gather(inbox, &mut dirty);
+                    took.wait = first.elapsed();
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     let due = last_read.elapsed() >= REREAD || self.watcher.is_none();
@@ -162,13 +168,16 @@ impl Watch {
             if dirty.everything {
                 last_read = Instant::now();
             }
+            let began = Instant::now();
             let changes = self.look(&dirty);
             let problems = self.all_problems();
+            took.convert = std::mem::take(&mut self.converting);
+            took.read = began.elapsed().saturating_sub(took.convert);
             if changes.is_empty() && problems == self.problems {
                 continue;
             }
             self.problems.clone_from(&problems);
-            if updates.blocking_send(Update { changes, problems }).is_err() {
+            if updates.blocking_send(Update { changes, problems, took }).is_err() {
                 return;
             }
         }
@@ -179,7 +188,8 @@ impl Watch {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match inbox.recv_timeout(left.min(QUIET)) {
+            let quiet = if dirty.partial || dirty.everything { QUIET } else { SOON };
+            match inbox.recv_timeout(left.min(quiet)) {
                 Ok(signal) => self.note(signal, dirty),
                 Err(RecvTimeoutError::Timeout) if dirty.writing.is_empty() || left.is_zero() => return,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -197,8 +207,12 @@ impl Watch {
                 self.touch(&path, dirty);
                 dirty.writing.insert(path);
             }
-            Signal::Touched(path) => {
+            Signal::Written(path) => {
                 self.touch(&path, dirty);
+                dirty.writing.remove(&path);
+            }
+            Signal::Touched(path) => {
+                dirty.partial |= self.touch(&path, dirty);
                 dirty.writing.remove(&path);
             }
             Signal::NewFolder(path) => {
@@ -214,17 +228,19 @@ impl Watch {
         }
     }
 
-    /// Decides what a touched path means: a file to read, everything to compare, or nothing.
-    fn touch(&self, path: &Path, dirty: &mut Dirty) {
-        let Ok(inside) = path.strip_prefix(&self.absolute) else { return };
+    /// Decides what a touched path means: a file to read, everything to compare, or nothing. Answers whether it
+    /// means anything.
+    fn touch(&self, path: &Path, dirty: &mut Dirty) -> bool {
+        let Ok(inside) = path.strip_prefix(&self.absolute) else { return false };
         let hidden = inside.components().find_map(|part| match part {
             Component::Normal(name) if !scan::is_visible(&name.to_string_lossy()) => Some(name),
             _ => None,
         });
         if let Some(name) = hidden {
             // `..data` is how mounted ConfigMaps switch all their files at once.
-            dirty.everything |= name.to_string_lossy().starts_with("..");
-            return;
+            let switch = name.to_string_lossy().starts_with("..");
+            dirty.everything |= switch;
+            return switch;
         }
         let shown = scan::text(&self.shown.join(inside));
         let below = format!("{shown}/");
@@ -234,7 +250,10 @@ impl Watch {
             dirty.everything = true;
         } else if scan::is_manifest(path) {
             dirty.files.insert(shown);
+        } else {
+            return false;
         }
+        true
     }
 
     /// Looks at what is dirty and returns the changes.
@@ -267,7 +286,8 @@ impl Watch {
         self.watcher = None;
         let message =
             format!("the folder of manifests is lost ({reason}); all that it said is kept. Bring it back");
-        self.around = vec![error("folder-lost", &scan::text(&self.shown), String::new(), message)];
+        self.around =
+            vec![error("folder-lost", Place::file(&scan::text(&self.shown)), String::new(), message)];
         Vec::new()
     }
 
@@ -323,7 +343,9 @@ impl Watch {
             };
             batch.push((path.clone(), content));
         }
+        let began = Instant::now();
         let changes = self.folder.apply(batch);
+        self.converting += began.elapsed();
         self.remember(&texts);
         changes
     }
@@ -342,7 +364,7 @@ impl Watch {
                             "its last good version cannot be kept ({reason}): a restart would forget it while an \
                              edit is broken"
                         );
-                        Problem { severity: Severity::Warning, ..error("not-kept", path, String::new(), message) }
+                        Problem { severity: Severity::Warning, ..error("not-kept", Place::file(path), String::new(), message) }
                     });
                 }
                 Content::Bytes(_) | Content::Unreadable(_) => {}
@@ -383,7 +405,7 @@ fn not_watched(folder: &Path, reason: &str) -> Problem {
     let message = format!("the folder cannot be watched ({reason}); it is compared every second instead");
     Problem {
         severity: Severity::Warning,
-        ..error("not-watched", &scan::text(folder), String::new(), message)
+        ..error("not-watched", Place::file(&scan::text(folder)), String::new(), message)
     }
 }
 
@@ -399,12 +421,17 @@ fn forward(event: notify::Result<notify::Event>, signals: &Sender<Signal>) {
         send(Signal::Lost);
     }
     match event.kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => {}
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
+            return event.paths.into_iter().map(Signal::Written).for_each(send);
+        }
+        // Its two ends came before.
+        EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => return,
         EventKind::Access(_) => return,
         EventKind::Create(CreateKind::Folder) => {
             return event.paths.into_iter().map(Signal::NewFolder).for_each(send);
         }
-        EventKind::Modify(notify::event::ModifyKind::Data(_)) => {
+        EventKind::Modify(ModifyKind::Data(_)) => {
             return event.paths.into_iter().map(Signal::Writing).for_each(send);
         }
         _ => {}

@@ -191,4 +191,12 @@ fn a_sandbox_that_cannot_be_found_any_more_is_no_reason_to_let_go() {
     restart.kill().unwrap();
     restart.wait().unwrap();
     assert_eq!(live.probe(&flows, "1s"), ["timeout", "timeout"]);
+    // That is said: which interface, since when.
+    let status = live.status(NODE);
+    let [cut_off] = status["cut_off"].as_array().unwrap().as_slice() else { panic!("{status}") };
+    let name = cut_off["interface"].as_str().unwrap();
+    let problem = status["problems"].as_array().unwrap().iter().find(|problem| problem["code"] == "cut-off");
+    let message = problem.unwrap()["message"].as_str().unwrap();
+    assert!(message.contains(name) && message.contains("is dropped since 20"), "{message}");
+    assert!(cut_off["since_ms"].as_u64() >= status["started_ms"].as_u64(), "{status}");
 }

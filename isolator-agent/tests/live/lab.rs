@@ -3,6 +3,7 @@
 use isolator_agent::lab::load_record;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -13,6 +14,14 @@ use std::time::{Duration, Instant};
 
 /// How long an agent may take to enforce what a file says. Generous: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where programs are looked for: among those that xtask has fetched, too.
+pub(super) fn path() -> OsString {
+    let fetched = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/bin:");
+    let mut path = OsString::from(fetched);
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    path
+}
 
 /// One lab, with a folder of its own; both go with this value.
 pub(super) struct Live {
@@ -50,7 +59,7 @@ impl Live {
     /// A command of the binary, about this lab.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_isolator"));
-        command.args(arguments).env("ISOLATOR_LAB_DIR", self.folder.join("labs"));
+        command.args(arguments).env("PATH", path()).env("ISOLATOR_LAB_DIR", self.folder.join("labs"));
         command.env("ISOLATOR_LAB", &self.name).env("TERM", "dumb").stdin(Stdio::null());
         command
     }
@@ -108,6 +117,16 @@ impl Live {
         let connected = connected.join().unwrap();
         connected.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         (accepted, connected)
+    }
+
+    /// The folder of labs, and the name of this one in it.
+    pub(super) fn labs(&self) -> PathBuf {
+        self.folder.join("labs")
+    }
+
+    /// See [`Live::labs`].
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// The run folder of a node's agent.

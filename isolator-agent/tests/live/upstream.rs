@@ -7,8 +7,9 @@ use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-const DATA: &[u8] = include_bytes!("../../../tests/data/clusters-netpol.json.gz");
-/// Clusters that are built unless `ISOLATOR_E4_CLUSTERS` says otherwise: each takes about two seconds.
+const NETWORK_POLICIES: &[u8] = include_bytes!("../../../tests/data/clusters-netpol.json.gz");
+const CILIUM_POLICIES: &[u8] = include_bytes!("../../../tests/data/clusters-cnp.json.gz");
+/// Clusters of each kind that are built unless `ISOLATOR_E4_CLUSTERS` says otherwise: each takes some seconds.
 const CLUSTERS: usize = 6;
 
 /// A node's addresses, by address.
@@ -43,7 +44,8 @@ fn replay(case: &Value) -> usize {
         // Few kernels have SCTP; its verdicts are the other engines' matter.
         if flow[2] != "SCTP" {
             let (from, to) = (end(flow[0].as_str().unwrap()), end(flow[1].as_str().unwrap()));
-            flows.push(json!({"from": from, "to": to, "protocol": flow[2], "port": flow[3]}));
+            let number = if flow[2] == "ICMP" { "type" } else { "port" };
+            flows.push(json!({"from": from, "to": to, "protocol": flow[2], number: flow[3]}));
             wanted.push(flow[4] == 1 && flow[5] == 1);
         }
     }
@@ -72,13 +74,22 @@ fn replay(case: &Value) -> usize {
     flows.len()
 }
 
-#[test]
-fn real_packets_meet_the_verdicts_that_upstream_gives() {
-    let cases: Vec<Value> = serde_json::from_reader(GzDecoder::new(DATA)).unwrap();
+/// Replays some of the clusters, spread over all of them, so that more clusters are also other clusters.
+fn replay_some(data: &[u8]) {
+    let cases: Vec<Value> = serde_json::from_reader(GzDecoder::new(data)).unwrap();
     let asked = std::env::var("ISOLATOR_E4_CLUSTERS").ok().map(|number| number.parse().unwrap());
     let number: usize = asked.unwrap_or(CLUSTERS);
-    // Spread over all of them, so that more clusters are also other clusters.
     let step = (cases.len() / number.max(1)).max(1);
     let flows: usize = cases.iter().step_by(step).take(number).map(replay).sum();
     eprintln!("{flows} flows of {number} clusters");
+}
+
+#[test]
+fn real_packets_meet_the_verdicts_that_upstream_gives() {
+    replay_some(NETWORK_POLICIES);
+}
+
+#[test]
+fn real_packets_meet_the_verdicts_that_cilium_gives() {
+    replay_some(CILIUM_POLICIES);
 }

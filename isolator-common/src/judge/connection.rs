@@ -2,11 +2,11 @@
 //! entry becomes after a packet (`conntrack`), what policy says of a new flow.
 
 use super::scratch::{Found, Scratch, Seen};
-use super::{Outcome, denied, policy_again};
+use super::{Outcome, denied, may_send, policy_again, view};
 use crate::conntrack::{self, Connection, Table, protocol, tcp};
 use crate::endpoint::Endpoint;
 use crate::packet::Bytes;
-use crate::policy::{Direction, port_key};
+use crate::policy::{Direction, Word, port_key};
 use crate::reason::Reason;
 use crate::tables::Tables;
 
@@ -27,19 +27,63 @@ pub(super) fn find<T: Tables>(tables: &T, seen: &Seen, found: &mut Found, ticks_
 /// Whether the packet opens a connection anew, whatever the table remembers.
 #[inline(always)]
 fn reopens(connection: &Connection, seen: &Seen) -> bool {
-    connection.state & Connection::CLOSED != 0 && seen.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
+    connection.state & Connection::CLOSED != 0 && seen.opens()
 }
 
 /// Whether the policy in force has judged the connection already; if so, its verdict holds.
 #[inline(always)]
-pub(super) fn current<T: Tables>(tables: &T, scratch: &mut Scratch) -> bool {
+pub(super) fn current<T: Tables>(
+    tables: &T,
+    endpoint: &Endpoint,
+    scratch: &mut Scratch,
+    direction: Direction,
+) -> bool {
+    let Scratch { outer, state, outcome, .. } = scratch;
+    // Neither the flow nor the entry is written down: for most packets this is all.
+    let (seen, mut connection) = (view(endpoint, outer, direction), Connection::default());
+    if tables.connection(Table::Established, &seen.key, &mut connection)
+        && conntrack::steady(
+            &connection,
+            seen.tcp_flags,
+            state.generation,
+            tables.now(),
+            state.ticks_per_second,
+        )
+    {
+        *outcome = kept(&connection, direction);
+        return true;
+    }
+    current_again(tables, endpoint, scratch, direction)
+}
+
+/// The same for those few packets that change an entry, or have none that was answered.
+#[inline(never)]
+fn current_again<T: Tables>(
+    tables: &T,
+    endpoint: &Endpoint,
+    scratch: &mut Scratch,
+    direction: Direction,
+) -> bool {
+    scratch.seen = view(endpoint, &scratch.outer, direction);
     let holds = find(tables, &scratch.seen, &mut scratch.found, scratch.state.ticks_per_second)
-        && scratch.found.connection.generation == scratch.state.generation
-        && !reopens(&scratch.found.connection, &scratch.seen);
+        && scratch.found.connection.generation == scratch.state.generation;
     if holds {
         keep(tables, scratch);
     }
     holds
+}
+
+/// What becomes of a packet of a connection that may go on.
+#[inline(always)]
+fn kept(connection: &Connection, direction: Direction) -> Outcome {
+    let reason = if connection.is_reply(direction) {
+        Reason::Reply
+    } else if connection.state & Connection::SERVICE != 0 {
+        Reason::ToService
+    } else {
+        Reason::Established
+    };
+    Outcome::by(reason, connection.rule)
 }
 
 /// Notes one more packet of the connection found, which may go on.
@@ -47,8 +91,7 @@ pub(super) fn current<T: Tables>(tables: &T, scratch: &mut Scratch) -> bool {
 fn keep<T: Tables>(tables: &T, scratch: &mut Scratch) {
     let Scratch { seen, state, found, outcome, .. } = scratch;
     let reply = found.connection.is_reply(seen.direction);
-    let reason = if reply { Reason::Reply } else { Reason::Established };
-    *outcome = Outcome::by(reason, found.connection.rule);
+    *outcome = kept(&found.connection, seen.direction);
     let next = conntrack::step(
         &found.connection,
         reply,
@@ -81,6 +124,9 @@ fn note<T: Tables>(tables: &T, seen: &Seen, found: &Found, answered: bool) {
 #[inline(always)]
 pub(super) fn track<T: Tables>(tables: &T, scratch: &mut Scratch) {
     let rule = scratch.judged.word.number();
+    if scratch.seen.opens() && begin(tables, scratch, rule) {
+        return;
+    }
     if find(tables, &scratch.seen, &mut scratch.found, scratch.state.ticks_per_second)
         && !reopens(&scratch.found.connection, &scratch.seen)
     {
@@ -89,23 +135,52 @@ pub(super) fn track<T: Tables>(tables: &T, scratch: &mut Scratch) {
         // that is gone, it does not go on as theirs.
         if !found.connection.is_reply(seen.direction) || found.connection.generation == state.generation {
             found.connection.rule = rule;
+            found.connection.state =
+                found.connection.state & !Connection::SERVICE | service(scratch.judged.word);
+            found.connection.sender = scratch.sender as u16;
             return keep(tables, scratch);
         }
     }
     open(tables, scratch, rule);
 }
 
-/// Makes the entry of a new connection.
-#[inline(never)]
-fn open<T: Tables>(tables: &T, scratch: &mut Scratch, rule: u32) {
-    let Scratch { seen, state, found, outcome, .. } = scratch;
-    found.connection = Connection {
+/// Makes the entry of a connection that nothing is known of, if that is so. Most opening packets are such, and
+/// adding what is not there yet says as much as looking for it first, for less.
+#[inline(always)]
+fn begin<T: Tables>(tables: &T, scratch: &mut Scratch, rule: u32) -> bool {
+    let new = fresh(scratch, tables.now(), rule);
+    let Scratch { seen, found, outcome, .. } = scratch;
+    if tables.connection(Table::Established, &seen.key, &mut found.connection) {
+        return false;
+    }
+    found.connection = new;
+    let begun = tables.remember_new(Table::HalfOpen, &seen.key, &found.connection);
+    if begun {
+        *outcome = Outcome { reason: Reason::New, rule, new: true };
+    }
+    begun
+}
+
+/// The entry of a connection that begins with this packet.
+#[inline(always)]
+fn fresh(scratch: &Scratch, now: u32, rule: u32) -> Connection {
+    let Scratch { seen, state, judged, sender, .. } = scratch;
+    Connection {
         generation: state.generation,
-        seen: found.now,
+        seen: now,
         rule,
         opener: seen.direction as u8,
-        ..Connection::default()
-    };
+        state: service(judged.word),
+        sender: *sender as u16,
+    }
+}
+
+/// Makes the entry of a new connection in the place of an old one, or where none is.
+#[inline(never)]
+fn open<T: Tables>(tables: &T, scratch: &mut Scratch, rule: u32) {
+    let new = fresh(scratch, scratch.found.now, rule);
+    let Scratch { seen, found, outcome, .. } = scratch;
+    found.connection = new;
     // A closed connection that opens again leaves the other table, or its old entry would be found first.
     if matches!(found.table, Table::Established) {
         tables.forget(Table::Established, &seen.key);
@@ -135,7 +210,7 @@ pub(super) fn reply<T: Tables, B: Bytes>(
     // opener would be denied now.
     if !answers(tables, bytes, endpoint, scratch, direction) {
         tables.forget(scratch.found.table, &scratch.seen.key);
-    } else if !reopens(&scratch.found.connection, &scratch.seen) {
+    } else {
         keep(tables, scratch);
     }
 }
@@ -153,9 +228,37 @@ pub(super) fn answers<T: Tables, B: Bytes>(
         && (scratch.found.connection.generation == scratch.state.generation || {
             let opener = direction.opposite();
             scratch.seen.port = forward_port(&scratch.seen, opener);
+            let remote = scratch.seen.key.remote;
+            if scratch.found.connection.sender != 0 {
+                // Where the opener is gone, so is its right to send.
+                let Some(sender) = endpoint_in(tables, scratch.found.connection.sender as u32 - 1) else {
+                    return false;
+                };
+                scratch.seen.key.remote = sender.address(remote.is_v4());
+            }
             policy_again(tables, endpoint, bytes.settle(scratch), opener);
-            scratch.judged.word.allows()
+            scratch.seen.key.remote = remote;
+            may_send(scratch.judged.word, opener)
         })
+}
+
+/// The endpoint in a slot.
+#[inline(always)]
+pub(super) fn endpoint_in<T: Tables>(tables: &T, slot: u32) -> Option<&Endpoint> {
+    tables.slot(slot).and_then(|ifindex| tables.endpoint(ifindex)).filter(|endpoint| endpoint.slot == slot)
+}
+
+/// The bit of an entry whose peer is a Service address.
+#[inline(always)]
+const fn service(word: Word) -> u8 {
+    if word.translates() { Connection::SERVICE } else { 0 }
+}
+
+/// Forgets the entry of a forward packet that was denied: its replies go with it.
+#[inline(always)]
+pub(super) fn drop_entry<T: Tables>(tables: &T, scratch: &mut Scratch) {
+    tables.forget(Table::Established, &scratch.seen.key);
+    tables.forget(Table::HalfOpen, &scratch.seen.key);
 }
 
 /// The port that the opener's packets were judged by.

@@ -6,17 +6,19 @@
 
 mod connection;
 mod scratch;
+mod translated;
 
 pub use scratch::Scratch;
+pub use translated::{Marked, judge_received, judge_sent};
 
 use self::connection::{answers, current, find, reply, track};
-use self::scratch::{Judged, Seen};
+use self::scratch::{Judged, Seen, opens};
 use crate::addr::Addr;
-use crate::conntrack::{ConnectionKey, FragmentKey, Ports, protocol, tcp};
+use crate::conntrack::{ConnectionKey, FragmentKey, Ports, protocol};
 use crate::endpoint::{Endpoint, Peer, Row};
 use crate::event::Event;
 use crate::packet::{self, Bytes, Class, Fragment, Parsed};
-use crate::policy::{Direction, Kind, decide, port_key};
+use crate::policy::{Direction, Kind, Word, decide, port_key};
 use crate::reason::Reason;
 use crate::tables::{Tables, locate};
 
@@ -62,7 +64,9 @@ pub fn judge<T: Tables, B: Bytes>(tables: &T, bytes: B, scratch: &mut Scratch, a
         return Outcome::because(Reason::UnknownEndpoint);
     };
     // Read once: a switch in the middle of a packet must not be seen.
-    scratch.state = tables.state();
+    let state = tables.state();
+    scratch.state.generation = state.generation;
+    scratch.state.ticks_per_second = state.ticks_per_second;
     scratch.judged = Judged::NOTHING;
     scratch.length = length;
     scratch.seen.direction = direction;
@@ -73,9 +77,15 @@ pub fn judge<T: Tables, B: Bytes>(tables: &T, bytes: B, scratch: &mut Scratch, a
         Some(reason) => scratch.outcome = Outcome::because(reason),
     }
     let scratch = bytes.settle(scratch);
+    if matches!(direction, Direction::Egress)
+        && matches!(scratch.outcome.reason, Reason::ToService)
+        && endpoint.slot >= tables.marking().slots
+    {
+        scratch.outcome = Outcome::by(Reason::NoMark, scratch.outcome.rule);
+    }
     let outcome = scratch.outcome;
     tables.count(endpoint, direction, outcome.reason, length);
-    if outcome.new || !outcome.reason.passes() {
+    if (outcome.new || !outcome.reason.passes()) && tables.may_report(endpoint) {
         report(tables, endpoint, scratch, direction);
     }
     outcome
@@ -216,27 +226,35 @@ fn fragmented<T: Tables>(
     }
 }
 
+/// What policy is asked: the peer, and what port sets are searched by.
+#[inline(always)]
+fn asked(parsed: &Parsed, direction: Direction) -> (&Addr, u32) {
+    let egress = matches!(direction, Direction::Egress);
+    let port = if parsed.is_icmp() { parsed.source_port >> 8 } else { parsed.destination_port };
+    (if egress { &parsed.destination } else { &parsed.source }, port_key(parsed.protocol, port))
+}
+
 /// The packet from the endpoint's point of view.
 #[inline(always)]
 fn view(endpoint: &Endpoint, parsed: &Parsed, direction: Direction) -> Seen {
     let egress = matches!(direction, Direction::Egress);
     let (source, destination) = (parsed.source_port, parsed.destination_port);
-    let (local_port, remote_port, port) = if parsed.is_icmp() {
+    let (local_port, remote_port) = if parsed.is_icmp() {
         // Both directions of an echo share the identifier. Which end asks is part of the key, so that a
         // request never counts as a reply; other types have no replies, and keys of their own.
         let kind = source >> 8;
-        let (asked, asks) = match (parsed.protocol, kind) {
+        let (request, asks) = match (parsed.protocol, kind) {
             (protocol::ICMP, 0) => (8, !egress),
             (protocol::ICMPV6, 129) => (128, !egress),
             _ => (kind, egress),
         };
-        (destination, (asked << 8) | asks as u16, kind)
+        (destination, (request << 8) | asks as u16)
     } else if egress {
-        (source, destination, destination)
+        (source, destination)
     } else {
-        (destination, source, destination)
+        (destination, source)
     };
-    let remote = if egress { parsed.destination } else { parsed.source };
+    let (&remote, port) = asked(parsed, direction);
     Seen {
         key: ConnectionKey {
             endpoint: endpoint.id,
@@ -245,7 +263,7 @@ fn view(endpoint: &Endpoint, parsed: &Parsed, direction: Direction) -> Seen {
             remote_port,
             protocol: parsed.protocol,
         },
-        port: port_key(parsed.protocol, port),
+        port,
         direction,
         tcp_flags: parsed.tcp_flags,
     }
@@ -261,23 +279,29 @@ fn judge_flow<T: Tables, B: Bytes>(
     direction: Direction,
 ) {
     let generation = scratch.state.generation;
-    if endpoint.row(generation, direction).flags & Row::CONNECTION_FIRST != 0 {
-        scratch.seen = view(endpoint, &scratch.outer, direction);
-        if current(tables, scratch) {
-            return;
-        }
+    let opens = opens(scratch.outer.tcp_flags);
+    if endpoint.row(generation, direction).flags & Row::CONNECTION_FIRST != 0
+        && !opens
+        && current(tables, endpoint, scratch, direction)
+    {
+        return;
     }
     let scratch = bytes.settle(scratch);
     // The flow is written down only where an entry is looked for: most packets end here.
-    let seen = view(endpoint, &scratch.outer, direction);
-    scratch.judged = policy(tables, endpoint, generation, direction, &seen);
+    let (remote, port) = asked(&scratch.outer, direction);
+    scratch.judged = policy(tables, endpoint, generation, direction, remote, port);
     let word = scratch.judged.word;
     if !matches!(word.kind(), Kind::Allow) {
+        // What opens a connection answers nothing: no table can let it pass.
+        if opens && !matches!(word.kind(), Kind::AllowTracked) && !may_send(word, direction) {
+            scratch.outcome = denied(scratch.judged);
+            return;
+        }
         return with_entry(tables, bytes, endpoint, scratch, direction);
     }
     let parsed = &scratch.outer;
     let new = if parsed.protocol == protocol::TCP {
-        parsed.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
+        opens
     } else {
         tables.first_seen(view(endpoint, parsed, direction).key.tag())
     };
@@ -294,11 +318,19 @@ fn with_entry<T: Tables, B: Bytes>(
     direction: Direction,
 ) {
     scratch.seen = view(endpoint, &scratch.outer, direction);
-    if matches!(scratch.judged.word.kind(), Kind::AllowTracked) {
-        track(tables, scratch);
-    } else {
-        reply(tables, bytes, endpoint, scratch, direction);
+    match scratch.judged.word.kind() {
+        Kind::AllowTracked => track(tables, scratch),
+        Kind::Service | Kind::ServiceTracked if matches!(direction, Direction::Egress) => {
+            translated::to_service(tables, scratch);
+        }
+        _ => reply(tables, bytes, endpoint, scratch, direction),
     }
+}
+
+/// Whether the word lets packets in this direction go on: here, or after translation.
+#[inline(always)]
+const fn may_send(word: Word, direction: Direction) -> bool {
+    word.allows() || (matches!(direction, Direction::Egress) && word.translates())
 }
 
 /// The drop that a denying word stands for.
@@ -324,20 +356,22 @@ fn policy<T: Tables>(
     endpoint: &Endpoint,
     generation: u32,
     direction: Direction,
-    seen: &Seen,
+    remote: &Addr,
+    port: u32,
 ) -> Judged {
-    let Some((identity, group)) = locate(tables, &seen.key.remote, generation) else {
+    let Some((identity, group)) = locate(tables, remote, generation) else {
         return Judged { located: true, ..Judged::NOTHING };
     };
     let row = endpoint.row(generation, direction);
-    let word = decide(tables, (row.base, row.len), group, seen.port);
+    let word = decide(tables, (row.base, row.len), group, port);
     Judged { word, identity, group, located: true }
 }
 
 /// The same where a packet is judged a second time: a subprogram.
 #[inline(never)]
 fn policy_again<T: Tables>(tables: &T, endpoint: &Endpoint, scratch: &mut Scratch, direction: Direction) {
-    scratch.judged = policy(tables, endpoint, scratch.state.generation, direction, &scratch.seen);
+    let Scratch { seen, state, judged, .. } = scratch;
+    *judged = policy(tables, endpoint, state.generation, direction, &seen.key.remote, seen.port);
 }
 
 /// An ICMP error passes where the packet it quotes would: as a forward packet or as a reply. The error's
@@ -373,7 +407,8 @@ fn related<T: Tables, B: Bytes>(
     }
     scratch.seen.key.remote = quoted;
     policy_again(tables, endpoint, bytes.settle(scratch), travelled);
-    if scratch.judged.word.allows() {
+    // What was sent to a Service address is judged elsewhere; an error about it is no way around that.
+    if may_send(scratch.judged.word, travelled) {
         scratch.outcome = Outcome::by(Reason::Related, scratch.judged.word.number());
         return;
     }
@@ -421,5 +456,5 @@ fn report<T: Tables>(tables: &T, endpoint: &Endpoint, scratch: &mut Scratch, dir
         tcp_flags: parsed.tcp_flags,
         generation: state.generation,
     };
-    tables.emit(endpoint, &event);
+    tables.emit(&event);
 }

@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use crate::addr::Addr;
-use crate::conntrack::{Connection, ConnectionKey, Table};
+use crate::conntrack::{Connection, ConnectionKey, Table, tcp};
 use crate::endpoint::{Peer, State};
 use crate::packet::Parsed;
 use crate::policy::{Direction, Word};
@@ -16,6 +16,20 @@ pub(super) struct Seen {
     pub(super) port: u32,
     pub(super) direction: Direction,
     pub(super) tcp_flags: u8,
+}
+
+impl Seen {
+    /// Whether the packet asks for a new TCP connection: it answers nothing, whatever the tables remember.
+    #[inline(always)]
+    pub(super) fn opens(&self) -> bool {
+        opens(self.tcp_flags)
+    }
+}
+
+/// Whether the flags are those of a packet that asks for a new TCP connection. Other protocols have none.
+#[inline(always)]
+pub(super) fn opens(tcp_flags: u8) -> bool {
+    tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
 }
 
 /// The policy's answer for a flow.
@@ -55,6 +69,8 @@ pub struct Scratch {
     pub(super) found: Found,
     pub(super) outcome: Outcome,
     pub(super) length: u32,
+    /// Mark value of the sender, where the packet comes from another address than its own; else 0.
+    pub(super) sender: u32,
 }
 
 impl Scratch {
@@ -77,11 +93,12 @@ impl Scratch {
         state: State { generation: 0, abi_version: 0, ticks_per_second: 0, events_per_second: 0 },
         judged: Judged::NOTHING,
         found: Found {
-            connection: Connection { generation: 0, seen: 0, rule: 0, opener: 0, state: 0, reserved: 0 },
+            connection: Connection { generation: 0, seen: 0, rule: 0, opener: 0, state: 0, sender: 0 },
             table: Table::Established,
             now: 0,
         },
         outcome: Outcome::because(Reason::NoState),
         length: 0,
+        sender: 0,
     };
 }

@@ -1,14 +1,17 @@
 //! The cluster that is measured: peers with consecutive addresses, four endpoints that treat them differently,
 //! and as many policies as asked for, of the shapes that people write. Not here: packets.
 
+use crate::shape::Shape;
 use isolator_common::addr::Addr;
+use isolator_common::policy::Direction;
 use isolator_policy::cluster::change::{Change, Object};
 use isolator_policy::cluster::index::{Index, Options};
 use isolator_policy::datapath::compiled::Compiled;
 use isolator_policy::meaning::compile::compile;
 use isolator_policy::model::{
-    Action, ContainerPort, Labels, Namespace, NamespaceMatch, Node, Operator, Peer, Peers, Pod, PodKey,
-    Policy, PolicyKey, PolicyKind, PortMatch, Ports, Requirement, Rule, Rules, Selector, Subject, Tier,
+    Action, ContainerPort, Labels, Namespace, NamespaceMatch, Node, Operator, Part, Peer, Peers, Pod, PodKey,
+    Policy, PolicyKey, PolicyKind, PortMatch, Ports, Requirement, Rule, RuleField, Rules, Selector, Subject,
+    Tier,
 };
 
 /// Node of the endpoints.
@@ -98,7 +101,7 @@ fn app(number: u32) -> String {
 fn pod(key: PodKey, labels: Labels, node: &str, addresses: Vec<Addr>) -> Object {
     Object::Pod(Pod {
         key,
-        labels,
+        labels: labels.into(),
         node: Some(node.to_owned()),
         addresses,
         host_network: false,
@@ -116,13 +119,15 @@ fn policy(
     egress: Option<Rules>,
 ) -> Object {
     let key = PolicyKey { kind: PolicyKind::NetworkPolicy, namespace: namespace.to_owned(), name };
-    let subject = Subject { namespaces: NamespaceMatch::Named(namespace.to_owned()), pods };
-    Object::Policy(Policy { key, tier: Tier::Normal, priority: 0, subject, ingress, egress })
+    let subject = Subject::Pods { namespaces: NamespaceMatch::Named(namespace.to_owned()), pods };
+    let parts = vec![Part { subject, ingress, egress }];
+    Object::Policy(Policy { key, tier: Tier::Normal, priority: 0, parts })
 }
 
 fn rules(peers: Option<Selector>, ports: Ports) -> Rules {
     let everywhere = || NamespaceMatch::Matching(Selector::everything());
     let rule = |pods| Rule {
+        at: RuleField::of(Direction::Ingress, 0),
         action: Action::Allow,
         peers: Peers::OneOf(vec![Peer::Pods { namespaces: everywhere(), pods }]),
         ports,
@@ -131,16 +136,17 @@ fn rules(peers: Option<Selector>, ports: Ports) -> Rules {
 }
 
 /// What the four endpoints' own policies say.
-fn own() -> Vec<Object> {
-    let peers = || Some(select("role", "peer".to_owned()));
+fn own(shape: Shape) -> Vec<Object> {
+    let peers = || Some(shape.allowing());
+    let nobody = || Some(rules(None, Ports::Any));
     let of = |role: Role, ingress, egress| {
         policy("measured", role.name().to_owned(), select("name", role.name().to_owned()), ingress, egress)
     };
     vec![
-        of(Role::Open, Some(rules(peers(), Ports::Any)), None),
-        of(Role::Server, Some(rules(peers(), Ports::Any)), Some(rules(None, Ports::Any))),
-        of(Role::Client, Some(rules(None, Ports::Any)), Some(rules(peers(), Ports::Any))),
-        of(Role::Closed, Some(rules(None, Ports::Any)), None),
+        of(Role::Open, peers(), None),
+        of(Role::Server, peers(), nobody()),
+        of(Role::Client, nobody(), peers()),
+        of(Role::Closed, nobody(), None),
     ]
 }
 
@@ -165,8 +171,8 @@ fn other(number: u32) -> Object {
 }
 
 /// Compiles a cluster with `addresses` peers (of each family) and `policies` policies.
-pub(crate) fn compiled(addresses: u32, policies: u32) -> Compiled {
-    let mut objects = own();
+pub(crate) fn compiled(addresses: u32, policies: u32, shape: Shape) -> Compiled {
+    let mut objects = own(shape);
     objects.extend((4..policies).map(other));
     objects.push(Object::Node(Node {
         name: NODE.to_owned(),
@@ -187,7 +193,7 @@ pub(crate) fn compiled(addresses: u32, policies: u32) -> Compiled {
         let own = labels([("app", app(i))]);
         objects.push(pod(key, own, NODE, vec![local(true, 10 + i), local(false, 10 + i)]));
     }
-    for i in 0..addresses {
+    for i in (0..addresses).filter(|_| shape.peers_are_pods()) {
         let key = PodKey { namespace: namespace(i), name: format!("peer-{i}") };
         let own = labels([("role", "peer".to_owned()), ("app", app(i / NAMESPACES))]);
         objects.push(pod(key, own, "elsewhere", vec![peer(true, i), peer(false, i)]));

@@ -8,6 +8,7 @@ use aya::{Ebpf, EbpfLoader};
 use isolator_agent::datapath::run::FLOOR;
 use isolator_common::floor::Turn;
 use isolator_common::tables;
+use rustix::time::{ClockId, clock_gettime};
 use std::path::Path;
 use zerocopy::IntoBytes;
 
@@ -22,6 +23,8 @@ pub(crate) const LRU: &str = "lru";
 /// Parse, dense tables, a look-up that misses and an insertion.
 pub(crate) const INSERT: &str = "insert";
 const TURN: &str = "turn";
+/// Packets in one run: about a millisecond, beside which the call costs nothing.
+const RUN: u32 = 20_000;
 
 /// Words of [`Turn`].
 type TurnBytes = [u8; size_of::<Turn>()];
@@ -62,7 +65,9 @@ impl Floor {
         Ok(self.program(name)?.fd()?.try_clone()?)
     }
 
-    /// Runs a program on `packets` packets whose peers take turns, and answers nanoseconds per packet.
+    /// Runs a program on `packets` packets whose peers take turns, and answers nanoseconds per packet. By this
+    /// thread's clock: the kernel's answer has whole nanoseconds, and other work on the machine does not count.
+    /// In short runs, of which the quickest counts: what disturbs one does not disturb all.
     pub(crate) fn run(
         &mut self,
         program: &ProgramFd,
@@ -72,11 +77,24 @@ impl Floor {
     ) -> Result<f64> {
         self.next.set(0, program, 0)?;
         self.turn.set(0, TurnBytes::try_from(turn.as_bytes())?, 0)?;
-        let options = TestRunOptions { data_in: Some(frame), repeat: packets, ..TestRunOptions::new() };
-        let result = self.program(TURN)?.test_run(options)?;
+        let (mut left, mut least) = (packets, f64::INFINITY);
+        while left > 0 {
+            let repeat = left.min(RUN);
+            let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
+            let before = nanoseconds();
+            self.program(TURN)?.test_run(options)?;
+            least = least.min((nanoseconds() - before) as f64 / f64::from(repeat));
+            left -= repeat;
+        }
         turn.count = turn.count.wrapping_add(packets);
-        Ok(result.duration.as_nanos() as f64)
+        Ok(least)
     }
+}
+
+/// Time that this thread has run, nanoseconds.
+fn nanoseconds() -> i64 {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    now.tv_sec * 1_000_000_000 + now.tv_nsec
 }
 
 /// The program with this number.

@@ -10,10 +10,12 @@ mod cluster;
 mod floor;
 mod measure;
 mod report;
+mod shape;
 
 use anyhow::{Context, Result, bail};
 use measure::Bench;
 use report::Report;
+use shape::Shape;
 
 /// What to measure.
 struct Wanted {
@@ -21,11 +23,24 @@ struct Wanted {
     policies: Vec<u32>,
     rounds: u32,
     packets: u32,
+    shapes: bool,
     json: bool,
 }
 
-const USAGE: &str = "Usage: cargo xtask bench datapath [--addresses N,…] [--policies N,…] [--rounds N] \
-                     [--packets N] [-o table|json]";
+const USAGE: &str = "Usage: cargo xtask bench datapath [--addresses N,…] [--policies N,…] [--no-shapes] \
+                     [--rounds N] [--packets N] [-o table|json]";
+
+/// Addresses and policies of the clusters in which shapes of policies are compared.
+const SHAPED: (u32, u32) = (1_000, 10);
+/// The shapes, each small and large.
+const SHAPES: [Shape; 6] = [
+    Shape::Prefixes(64),
+    Shape::Prefixes(10_000),
+    Shape::Ranges(2),
+    Shape::Ranges(1_000),
+    Shape::Denies(2),
+    Shape::Denies(1_000),
+];
 
 fn numbers(text: &str) -> Result<Vec<u32>> {
     text.split(',').map(|n| n.parse().with_context(|| format!("'{n}' is no number\n{USAGE}"))).collect()
@@ -37,6 +52,7 @@ fn wanted() -> Result<Option<Wanted>> {
         policies: vec![10, 1_000, 10_000],
         rounds: 5,
         packets: 200_000,
+        shapes: true,
         json: false,
     };
     let mut arguments = std::env::args().skip(1);
@@ -48,6 +64,7 @@ fn wanted() -> Result<Option<Wanted>> {
             "-h" | "--help" => return Ok(None),
             "--addresses" => wanted.addresses = numbers(&value()?)?,
             "--policies" => wanted.policies = numbers(&value()?)?,
+            "--no-shapes" => wanted.shapes = false,
             "--rounds" => wanted.rounds = numbers(&value()?)?[0].max(1),
             "--packets" => wanted.packets = numbers(&value()?)?[0].max(1),
             "-o" => match value()?.as_str() {
@@ -68,15 +85,17 @@ fn main() -> Result<()> {
     };
     let mut report = Report::new(wanted.json);
     report.head()?;
-    for &policies in &wanted.policies {
-        for &addresses in &wanted.addresses {
-            let lines = isolator_tests::netns::isolated(|pins| {
-                Bench::new(pins, addresses, policies)?.run(wanted.rounds, wanted.packets)
-            });
-            match lines {
-                Some(lines) => report.add(addresses, policies, lines?)?,
-                None => bail!("not root; cure: run as root"),
-            }
+    let sizes = wanted.policies.iter().flat_map(|policies| {
+        wanted.addresses.iter().map(|addresses| (*addresses, *policies, Shape::Selectors))
+    });
+    let shapes = SHAPES.into_iter().filter(|_| wanted.shapes).map(|shape| (SHAPED.0, SHAPED.1, shape));
+    for (addresses, policies, shape) in sizes.chain(shapes) {
+        let lines = isolator_tests::netns::isolated(|pins| {
+            Bench::new(pins, addresses, policies, shape)?.run(wanted.rounds, wanted.packets)
+        });
+        match lines {
+            Some(lines) => report.add(addresses, policies, shape, lines?)?,
+            None => bail!("not root; cure: run as root"),
         }
     }
     report.end()

@@ -3,6 +3,7 @@
 
 use crate::cluster::{Role, compiled, first, peer};
 use crate::floor::{self, Floor, by_id};
+use crate::shape::Shape;
 use anyhow::{Context, Result};
 use aya::programs::ProgramFd;
 use isolator_agent::datapath::load::{Capacities, Loaded};
@@ -33,12 +34,15 @@ pub(crate) enum Case {
     Reply,
     /// First of a connection that needs an entry.
     New,
-    /// Not allowed.
+    /// Not allowed, and opens a connection: what is denied most.
     Denied,
+    /// Not allowed, and might be an answer.
+    Stray,
 }
 
 impl Case {
-    const ALL: [Case; 5] = [Case::Stateless, Case::Tracked, Case::Reply, Case::New, Case::Denied];
+    const ALL: [Case; 6] =
+        [Case::Stateless, Case::Tracked, Case::Reply, Case::New, Case::Denied, Case::Stray];
 
     /// As printed.
     pub(crate) fn name(self) -> &'static str {
@@ -47,7 +51,8 @@ impl Case {
             Case::Tracked => "established, entry",
             Case::Reply => "reply",
             Case::New => "new connection",
-            Case::Denied => "denied",
+            Case::Denied => "denied, opening",
+            Case::Stray => "denied, not opening",
         }
     }
 
@@ -56,21 +61,21 @@ impl Case {
             Case::Stateless => Role::Open,
             Case::Tracked | Case::New => Role::Server,
             Case::Reply => Role::Client,
-            Case::Denied => Role::Closed,
+            Case::Denied | Case::Stray => Role::Closed,
         }
     }
 
     /// The floor program it is held to.
     pub(crate) fn floor(self) -> &'static str {
         match self {
-            Case::Stateless | Case::Denied => floor::DENSE,
+            Case::Stateless | Case::Denied | Case::Stray => floor::DENSE,
             Case::Tracked | Case::Reply => floor::LRU,
             Case::New => floor::INSERT,
         }
     }
 }
 
-/// One line of the result: nanoseconds above the empty program.
+/// One line of the result, in nanoseconds: the least of all rounds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Line {
     /// What was measured.
@@ -79,6 +84,8 @@ pub(crate) struct Line {
     pub(crate) v4: bool,
     /// Peers that took turns.
     pub(crate) live: u32,
+    /// The empty program.
+    pub(crate) empty: f64,
     /// The programs under test.
     pub(crate) ours: f64,
     /// The floor program of the case.
@@ -97,8 +104,8 @@ pub(crate) struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     /// Compiles the cluster and loads the programs, with maps pinned in `pins`.
-    pub(crate) fn new(pins: &'a Path, addresses: u32, policies: u32) -> Result<Bench<'a>> {
-        let compiled = compiled(addresses, policies);
+    pub(crate) fn new(pins: &'a Path, addresses: u32, policies: u32, shape: Shape) -> Result<Bench<'a>> {
+        let compiled = compiled(addresses, policies, shape);
         let loaded = Loaded::open(pins, &Capacities::default())?;
         let fd = |direction| by_id(loaded.programs.id(direction));
         let programs = [fd(Direction::Egress)?, fd(Direction::Ingress)?];
@@ -113,7 +120,8 @@ impl<'a> Bench<'a> {
             // A new connection of one peer would soon find its port taken.
             let live = live.filter(|live| case != Case::New || *live > 1);
             for (live, v4) in live.flat_map(|live| [(live, true), (live, false)]) {
-                lines.push(Line { case, v4, live, ours: f64::INFINITY, floor: f64::INFINITY });
+                let (empty, ours, floor) = (f64::INFINITY, f64::INFINITY, f64::INFINITY);
+                lines.push(Line { case, v4, live, empty, ours, floor });
             }
         }
         for round in 0..rounds {
@@ -123,7 +131,8 @@ impl<'a> Bench<'a> {
                 let row = endpoint.row(self.image.state.generation, Direction::Ingress);
                 let mut floor = Floor::load(self.pins, row.base, self.image.state.generation, endpoint.id)?;
                 for line in lines.iter_mut().filter(|line| line.case == case) {
-                    let (ours, least) = self.measure(&mut floor, line, round, packets)?;
+                    let [empty, ours, least] = self.measure(&mut floor, line, round, packets)?;
+                    line.empty = line.empty.min(empty);
                     line.ours = line.ours.min(ours);
                     line.floor = line.floor.min(least);
                 }
@@ -143,8 +152,8 @@ impl<'a> Bench<'a> {
         self.image.endpoints.get(&IFINDEX).copied().context("the endpoint is not in the image")
     }
 
-    /// Nanoseconds above the empty program: of ours, and of the floor.
-    fn measure(&self, floor: &mut Floor, line: &Line, round: u32, packets: u32) -> Result<(f64, f64)> {
+    /// Nanoseconds of the empty program, of ours, and of the floor.
+    fn measure(&self, floor: &mut Floor, line: &Line, round: u32, packets: u32) -> Result<[f64; 3]> {
         let Line { case, v4, live, .. } = *line;
         let (own, other) = (case.role().addr(v4), peer(v4, 0));
         let received = |flags| Frame::tcp(other, own, CLIENT_PORT, 80, flags).payload(&[0; 80]).bytes();
@@ -171,15 +180,15 @@ impl<'a> Bench<'a> {
                 floor.run(from_pod, &sent(Frame::SYN), &mut peers_receive, live)?;
                 floor.run(to_pod, &received(Frame::SYN_ACK), &mut peers_send, live)?;
             }
-            Case::Stateless | Case::New | Case::Denied => {}
+            Case::Stateless | Case::New | Case::Denied | Case::Stray => {}
         }
-        let frame = received(if case == Case::New { Frame::SYN } else { Frame::ACK });
+        let opens = matches!(case, Case::New | Case::Denied);
+        let frame = received(if opens { Frame::SYN } else { Frame::ACK });
         let (empty, least) = (floor.fd(floor::EMPTY)?, floor.fd(case.floor())?);
         let mut cost = |program: &ProgramFd| -> Result<f64> {
             floor.run(program, &frame, &mut peers_send, live.min(packets))?;
             floor.run(program, &frame, &mut peers_send, packets)
         };
-        let (nothing, ours, least) = (cost(&empty)?, cost(to_pod)?, cost(&least)?);
-        Ok((ours - nothing, least - nothing))
+        Ok([cost(&empty)?, cost(to_pod)?, cost(&least)?])
     }
 }

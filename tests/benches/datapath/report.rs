@@ -1,6 +1,7 @@
 //! Prints the result: a table for people, one JSON object a line for programs.
 
 use crate::measure::Line;
+use crate::shape::Shape;
 use anyhow::Result;
 use serde_json::json;
 use std::fs;
@@ -32,24 +33,31 @@ impl Report {
     }
 
     /// Adds what was measured in one cluster.
-    pub(crate) fn add(&mut self, addresses: u32, policies: u32, lines: Vec<Line>) -> Result<()> {
+    pub(crate) fn add(
+        &mut self,
+        addresses: u32,
+        policies: u32,
+        shape: Shape,
+        lines: Vec<Line>,
+    ) -> Result<()> {
         if !self.json {
-            println!("\n{addresses} addresses, {policies} policies");
+            println!("\n{addresses} addresses, {policies} policies, {}", shape.name());
             println!(
                 "  {:<22} {:<5} {:>7} {:>8}   {:<7} {:>8} {:>7}",
                 "", "", "live", "isolator", "floor", "", "ratio"
             );
         }
-        for Line { case, v4, live, ours, floor } in lines {
+        for Line { case, v4, live, empty, ours, floor } in lines {
+            let (ours, floor) = (ours - empty, floor - empty);
             let (family, ratio) = (if v4 { "IPv4" } else { "IPv6" }, ours / floor);
             let (case, least) = (case.name(), case.floor());
             if self.json {
-                let line = json!({"addresses": addresses, "policies": policies, "case": case, "family": family,
+                let line = json!({"addresses": addresses, "policies": policies, "shape": shape.name(), "case": case, "family": family,
                     "live": live, "ns": ours, "floor": least, "floor_ns": floor, "ratio": ratio});
                 println!("{line}");
             } else {
                 println!(
-                    "  {case:<22} {family:<5} {live:>7} {ours:>8.0}   {least:<7} {floor:>8.0} {ratio:>7.2}"
+                    "  {case:<22} {family:<5} {live:>7} {ours:>8.1}   {least:<7} {floor:>8.1} {ratio:>7.2}"
                 );
             }
         }

@@ -5,6 +5,7 @@ use super::summary::Count;
 use super::{Outcome, Tier, targets};
 use crate::arguments::Wanted;
 use crate::documents;
+use crate::firewall;
 use crate::process::{output, root, run, shown, target_dir};
 use crate::toolchain::{Component, Toolchain};
 use crate::vm;
@@ -90,6 +91,11 @@ impl Suite {
         let found = targets::of(tier, root())?;
         if found.is_empty() {
             return Ok(Outcome::Skipped("no test of this tier is written yet".to_owned()));
+        }
+        if tier == Tier::Lab
+            && let Err(error) = firewall::ensure()
+        {
+            println!("services are not tried: {error:#}");
         }
         let mut cargo = self.cargo_test();
         for target in found {

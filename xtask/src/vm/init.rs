@@ -12,6 +12,8 @@ use std::process::Command;
 
 /// Generated cases per property test: an emulated machine is slow, and the full number runs outside of it.
 const CASES: &str = "16";
+/// Cases of those tests that load the programs anew for each: the verifier alone takes seconds there.
+const LOADING_CASES: &str = "6";
 
 /// Runs as process 1, and never on a machine that anybody uses.
 pub(crate) fn run() -> Result<bool> {
@@ -48,6 +50,7 @@ fn all() -> Result<()> {
         println!("vm: {}", test.display());
         let mut test = Command::new(&test);
         test.env("TMPDIR", "/tmp").env("PATH", "/bin").env("PROPTEST_CASES", CASES);
+        test.env("ISOLATOR_PROPTEST_CASES", LOADING_CASES);
         test.status().context("cannot start it")?;
     }
     println!("\n{DONE}");

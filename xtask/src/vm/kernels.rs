@@ -56,12 +56,12 @@ impl Kernel {
         }
         let list = home.join("sources.list");
         fs::write(&list, format!("deb http://deb.debian.org/debian-security {} main\n", self.suite))?;
-        output(self.apt(home, "apt-get").arg("update"))?;
-        let depends = output(self.apt(home, "apt-cache").args(["depends", NEWEST]))?;
+        output(apt(home, "apt-get").arg("update"))?;
+        let depends = output(apt(home, "apt-cache").args(["depends", NEWEST]))?;
         let Some(package) = package(&depends, self.version) else {
             bail!("{NEWEST} of {} depends on no kernel {}", self.suite, self.version);
         };
-        output(self.apt(home, "apt-get").args(["download", package]))?;
+        output(apt(home, "apt-get").args(["download", package]))?;
         let archive = fs::read_dir(home)?
             .filter_map(|entry| Some(entry.ok()?.path()))
             .find(|path| path.extension().is_some_and(|end| end == "deb"))
@@ -73,23 +73,23 @@ impl Kernel {
         fs::remove_file(&archive)?;
         Ok(())
     }
+}
 
-    /// A program of apt that reads and writes below `home` alone.
-    fn apt(&self, home: &Path, program: &str) -> Command {
-        let mut apt = command(program);
-        apt.current_dir(home).arg("-q");
-        let options = [
-            format!("Dir::Etc::SourceList={}", home.join("sources.list").display()),
-            "Dir::Etc::SourceParts=-".to_owned(),
-            format!("Dir::State={}", home.join("state").display()),
-            format!("Dir::Cache={}", home.join("cache").display()),
-            "APT::Sandbox::User=root".to_owned(),
-        ];
-        for option in options {
-            apt.arg("-o").arg(option);
-        }
-        apt
+/// A program of apt that reads and writes below `home` alone.
+pub(crate) fn apt(home: &Path, program: &str) -> Command {
+    let mut apt = command(program);
+    apt.current_dir(home).arg("-q");
+    let options = [
+        format!("Dir::Etc::SourceList={}", home.join("sources.list").display()),
+        "Dir::Etc::SourceParts=-".to_owned(),
+        format!("Dir::State={}", home.join("state").display()),
+        format!("Dir::Cache={}", home.join("cache").display()),
+        "APT::Sandbox::User=root".to_owned(),
+    ];
+    for option in options {
+        apt.arg("-o").arg(option);
     }
+    apt
 }
 
 /// The kernel's package in the answer of `apt-cache depends`.

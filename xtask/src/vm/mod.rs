@@ -9,7 +9,7 @@ mod kernels;
 
 pub(crate) use boot::boot;
 pub(crate) use init::run as init;
-pub(crate) use kernels::KERNELS;
+pub(crate) use kernels::{KERNELS, apt};
 
 use crate::process::{exists, target_dir};
 use std::path::PathBuf;

@@ -1,9 +1,12 @@
 //! What a source tells the index.
 
-use crate::model::{Namespace, Node, Pod, PodKey, Policy, PolicyKey};
+use crate::model::{
+    CidrGroup, EndpointSlice, Namespace, Node, Pod, PodKey, Policy, PolicyKey, Service, ServiceKey,
+    ServiceRange,
+};
 
 /// An object in our types.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Object {
     /// A namespace.
     Namespace(Namespace),
@@ -13,6 +16,14 @@ pub enum Object {
     Pod(Pod),
     /// A policy of any kind.
     Policy(Policy),
+    /// A service.
+    Service(Service),
+    /// Backends of a service.
+    EndpointSlice(EndpointSlice),
+    /// Ranges of addresses under a name.
+    CidrGroup(CidrGroup),
+    /// Ranges of service addresses.
+    ServiceRange(ServiceRange),
 }
 
 /// Names an object.
@@ -26,6 +37,14 @@ pub enum ObjectKey {
     Pod(PodKey),
     /// A policy.
     Policy(PolicyKey),
+    /// A service.
+    Service(ServiceKey),
+    /// A slice, by its namespace and its own name.
+    EndpointSlice(ServiceKey),
+    /// A group of ranges, by name.
+    CidrGroup(String),
+    /// Ranges of service addresses, by name.
+    ServiceRange(String),
 }
 
 impl Object {
@@ -37,6 +56,10 @@ impl Object {
             Object::Node(node) => ObjectKey::Node(node.name.clone()),
             Object::Pod(pod) => ObjectKey::Pod(pod.key.clone()),
             Object::Policy(policy) => ObjectKey::Policy(policy.key.clone()),
+            Object::Service(service) => ObjectKey::Service(service.key.clone()),
+            Object::EndpointSlice(slice) => ObjectKey::EndpointSlice(slice.key()),
+            Object::CidrGroup(group) => ObjectKey::CidrGroup(group.name.clone()),
+            Object::ServiceRange(range) => ObjectKey::ServiceRange(range.name.clone()),
         }
     }
 }
@@ -48,6 +71,10 @@ impl std::fmt::Display for ObjectKey {
             ObjectKey::Node(name) => write!(f, "Node {name}"),
             ObjectKey::Pod(key) => write!(f, "Pod {key}"),
             ObjectKey::Policy(key) => write!(f, "{key}"),
+            ObjectKey::Service(key) => write!(f, "Service {key}"),
+            ObjectKey::EndpointSlice(key) => write!(f, "EndpointSlice {key}"),
+            ObjectKey::CidrGroup(name) => write!(f, "CiliumCIDRGroup {name}"),
+            ObjectKey::ServiceRange(name) => write!(f, "ServiceCIDR {name}"),
         }
     }
 }

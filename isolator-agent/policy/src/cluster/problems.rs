@@ -2,8 +2,8 @@
 //! closed reading is in `owners` and in `meaning`. Not here: what a single manifest has wrong.
 
 use super::snapshot::Snapshot;
-use crate::model::{Pod, Problem, Severity, ip};
-use std::collections::BTreeSet;
+use crate::model::{Place, Pod, PolicyKey, Problem, Severity, Tier, ip};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn problems(snapshot: &Snapshot) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -53,8 +53,34 @@ pub(super) fn problems(snapshot: &Snapshot) -> Vec<Problem> {
             ));
         }
     }
+    priority_ties(snapshot, &mut problems);
     problems.sort();
     problems
+}
+
+/// Policies of one tier and priority: the API leaves open which of them comes first. Here the order of their names
+/// decides.
+fn priority_ties(snapshot: &Snapshot, problems: &mut Vec<Problem>) {
+    let mut by_rank: BTreeMap<_, Vec<&PolicyKey>> = BTreeMap::new();
+    let policies = snapshot.policies().values().filter(|policy| policy.tier != Tier::Normal);
+    for policy in policies {
+        by_rank.entry((policy.tier, policy.priority)).or_default().push(&policy.key);
+    }
+    for ((tier, priority), keys) in by_rank {
+        let [first, others @ ..] = &keys[..] else { continue };
+        for other in others {
+            problems.push(problem(
+                Severity::Warning,
+                "priority-tie",
+                other.to_string(),
+                "spec.priority",
+                format!(
+                    "it has priority {priority} in the tier {tier:?}, as {first} has, and the API leaves open which of \
+                     them comes first; here the order of their names decides"
+                ),
+            ));
+        }
+    }
 }
 
 fn shared_addresses(snapshot: &Snapshot, problems: &mut Vec<Problem>) {
@@ -107,5 +133,5 @@ fn pod_addresses(snapshot: &Snapshot, pod: &Pod, problems: &mut Vec<Problem>) {
 }
 
 fn problem(severity: Severity, code: &'static str, object: String, field: &str, message: String) -> Problem {
-    Problem { severity, code, place: String::new(), object, field: field.to_owned(), message }
+    Problem { severity, code, place: Place::Unknown, object, field: field.to_owned(), message }
 }

@@ -3,7 +3,7 @@
 use super::change::{Change, Object, ObjectKey};
 use super::index::{Index, Options};
 use super::snapshot::Owner;
-use crate::model::{Labels, Namespace, Node, Pod, PodKey};
+use crate::model::{Labels, Namespace, Node, Pod, PodKey, Policy, PolicyKey, PolicyKind, Tier};
 use isolator_common::addr::{Addr, Prefix};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 fn mk_pod(name: &str, node: &str, last: u8) -> Pod {
     Pod {
         key: PodKey { namespace: "shop".into(), name: name.into() },
-        labels: Labels::from([("app".into(), name.into())]),
+        labels: Labels::from([("app".into(), name.into())]).into(),
         node: Some(node.into()),
         addresses: vec![Addr::v4([10, 0, 0, last])],
         host_network: false,
@@ -173,7 +173,7 @@ fn what_nobody_declares_is_reported() {
 
 #[test]
 fn the_tenant_is_the_value_of_the_configured_label() {
-    let mut index = Index::new(Options { tenant_label: "team".into() });
+    let mut index = Index::new(Options { tenant_label: "team".into(), ..Options::default() });
     let mut shop = mk_namespace("shop", "a");
     shop.labels.insert("team".into(), "red".into());
     shop.accept_tenants.insert("blue".into());
@@ -184,4 +184,25 @@ fn the_tenant_is_the_value_of_the_configured_label() {
     assert_eq!(snapshot.tenant_of("shop"), Some("red"));
     assert_eq!(snapshot.tenant_of("empty"), None);
     assert!(snapshot.accepts("shop", "blue") && !snapshot.accepts("shop", "red"));
+}
+
+#[test]
+fn equal_priorities_in_one_tier_are_named_as_a_tie() {
+    let mut index = Index::new(Options::default());
+    for (name, tier, priority) in [
+        ("a", Tier::Admin, 5),
+        ("b", Tier::Admin, 5),
+        ("c", Tier::Admin, 6),
+        ("d", Tier::Baseline, 5),
+        ("e", Tier::Normal, 0),
+        ("f", Tier::Normal, 0),
+    ] {
+        let kind = PolicyKind::ClusterNetworkPolicy;
+        let key = PolicyKey { kind, namespace: String::new(), name: name.into() };
+        index.apply(Change::Apply(Object::Policy(Policy { key, tier, priority, parts: Vec::new() })));
+    }
+    let problems = index.snapshot().problems();
+    let [tie] = &problems[..] else { panic!("{problems:?}") };
+    assert_eq!((tie.code, tie.object.as_str()), ("priority-tie", "ClusterNetworkPolicy b"));
+    assert!(tie.message.contains("ClusterNetworkPolicy a"), "{tie}");
 }

@@ -2,13 +2,14 @@
 //! what both policies allow goes on (`docs/adr/0005-connections-without-an-entry.md`). Pure. Not here: how sockets
 //! are listed, how entries are written.
 
-use super::image::Image;
+use super::image::{Image, Op};
 use super::memory::Memory;
 use isolator_common::addr::Addr;
 use isolator_common::conntrack::{Connection, ConnectionKey, protocol};
-use isolator_common::endpoint::Endpoint;
-use isolator_common::policy::{Direction, Kind, decide, port_key};
+use isolator_common::endpoint::{Endpoint, Peer, Row};
+use isolator_common::policy::{Direction, Interval, Kind, decide, port_key};
 use isolator_common::tables::locate;
+use std::collections::BTreeSet;
 
 /// A TCP connection as a pod's socket table shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,15 +24,86 @@ pub struct Socket {
     pub accepted: bool,
 }
 
-/// Endpoints that are judged by other rows after the switch than before: their connections may need entries.
-pub fn changed<'a>(previous: &'a Image, next: &'a Image) -> impl Iterator<Item = &'a Endpoint> {
-    let rows =
-        |image: &Image, endpoint: &Endpoint| Direction::BOTH.map(|d| endpoint.row(image.state.generation, d));
+/// Endpoints that are judged by other rows after the switch than before, so that connections which needed no entry
+/// may need one. `ops` lead from `previous` to `next`. Few edits are such, and to list a pod's sockets takes
+/// milliseconds: the kernel looks through those of all pods.
+pub fn changed<'a>(previous: &'a Image, next: &'a Image, ops: &[Op]) -> impl Iterator<Item = &'a Endpoint> {
+    let moved = Moved::new(previous.state.generation, ops);
     next.endpoints.values().filter(move |endpoint| {
-        let before = previous.endpoints.get(&endpoint.ifindex);
-        before
-            .is_some_and(|before| before.id == endpoint.id && rows(previous, before) != rows(next, endpoint))
+        let Some(before) = previous.endpoints.get(&endpoint.ifindex) else { return false };
+        before.id == endpoint.id
+            && Direction::BOTH.into_iter().any(|direction| {
+                let (was, is) =
+                    (Cells::new(previous, before, direction), Cells::new(next, endpoint, direction));
+                was.row != is.row && needs(&was, &is, &moved)
+            })
     })
+}
+
+/// Addresses that go from one group to another.
+struct Moved {
+    /// From, to.
+    groups: BTreeSet<(u32, u32)>,
+    /// Some come or go, so that a prefix had or gets them: anything may become anything.
+    unclear: bool,
+}
+
+impl Moved {
+    fn new(generation: u32, ops: &[Op]) -> Moved {
+        let peers = ops.iter().filter_map(|op| match op {
+            Op::BlockPeer(_, peer) => Some(Some(peer)),
+            Op::Host(_, peer) => Some(peer.as_ref()),
+            Op::Prefix(_, peer) => Some(peer.as_ref()),
+            _ => None,
+        });
+        let mut moved = Moved { groups: BTreeSet::new(), unclear: false };
+        for peer in peers {
+            let (from, to) = peer.map_or((Peer::ABSENT, Peer::ABSENT), |peer| {
+                (peer.group(generation), peer.group(generation ^ 1))
+            });
+            moved.unclear |= from == Peer::ABSENT || to == Peer::ABSENT;
+            moved.groups.insert((from, to));
+        }
+        moved
+    }
+}
+
+/// A row with its cells.
+struct Cells<'a> {
+    image: &'a Image,
+    row: Row,
+}
+
+impl<'a> Cells<'a> {
+    fn new(image: &'a Image, endpoint: &Endpoint, direction: Direction) -> Self {
+        Cells { image, row: endpoint.row(image.state.generation, direction) }
+    }
+
+    /// Whether the cell of `group` has this kind, for some port at least.
+    fn has(&self, group: u32, kind: Kind) -> bool {
+        let word = |index| self.image.cells.get(&index).copied().unwrap_or_default();
+        let word = if group < self.row.len { word(self.row.base + group) } else { return false };
+        if word.kind() != Kind::Ports {
+            return word.kind() == kind;
+        }
+        let raw = |index| self.image.intervals.get(&index).copied().unwrap_or_default();
+        let (header, len) = (word.number(), raw(word.number()) as u32);
+        (1..=len).any(|at| Interval::unpack(raw(header + at)).word.kind() == kind)
+    }
+
+    fn groups(&self) -> std::ops::Range<u32> {
+        0..self.row.len
+    }
+}
+
+/// Whether a connection that needed no entry may need one.
+fn needs(was: &Cells<'_>, is: &Cells<'_>, moved: &Moved) -> bool {
+    let became = |from, to| was.has(from, Kind::Allow) && is.has(to, Kind::AllowTracked);
+    if moved.unclear {
+        return was.groups().any(|from| was.has(from, Kind::Allow))
+            && is.groups().any(|to| is.has(to, Kind::AllowTracked));
+    }
+    is.groups().any(|group| became(group, group)) || moved.groups.iter().any(|(from, to)| became(*from, *to))
 }
 
 /// The entries that the endpoint's connections need under the policy of `next`. `now` is in ticks.
@@ -69,4 +141,76 @@ pub fn adopt(
         (word.kind() == Kind::AllowTracked).then_some((key, connection))
     };
     sockets.iter().filter_map(entry).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use isolator_common::addr::Addr;
+    use isolator_common::policy::Word;
+
+    const WAS: u32 = 2;
+    const IFINDEX: u32 = 4;
+
+    /// One endpoint, of which the row for what it receives has these cells; the other row is empty.
+    fn image(generation: u32, base: u32, cells: &[Word]) -> Image {
+        let row = Row { base, len: cells.len() as u32, flags: 0 };
+        let rows = [[Row::default(), row]; 2];
+        let endpoint = Endpoint {
+            ifindex: IFINDEX,
+            slot: 0,
+            id: 7,
+            identity: 0,
+            tenant: 0,
+            flags: Endpoint::KNOWN,
+            share: 0,
+            reserved: 0,
+            addrs: [Addr::UNSPECIFIED; 2],
+            rows,
+        };
+        let mut image = Image::default();
+        image.state.generation = generation;
+        image.endpoints.insert(IFINDEX, endpoint);
+        image.cells = (base..).zip(cells.iter().copied()).collect();
+        image.intervals =
+            [(8, 2), (9, interval(0, Kind::DefaultDeny)), (10, interval(80, Kind::AllowTracked))].into();
+        image
+    }
+
+    fn interval(start: u32, kind: Kind) -> u64 {
+        Interval { start, word: Word::new(kind, 1) }.pack()
+    }
+
+    fn looked_at(was: &[Kind], is: &[Kind], ops: &[Op]) -> bool {
+        let words = |kinds: &[Kind]| {
+            kinds
+                .iter()
+                .map(|kind| Word::new(*kind, if *kind == Kind::Ports { 8 } else { 1 }))
+                .collect::<Vec<_>>()
+        };
+        let (was, is) = (image(WAS, 16, &words(was)), image(WAS + 1, 32, &words(is)));
+        changed(&was, &is, ops).count() == 1
+    }
+
+    #[test]
+    fn sockets_are_listed_only_where_one_may_need_an_entry_that_it_did_not() {
+        use Kind::{Allow, AllowTracked, DefaultDeny, Empty, Ports};
+        let moves = |from, to| Op::BlockPeer(1, Peer { identity: 1, groups: [from, to] });
+        for (was, is, ops, wanted) in [
+            // The pod becomes isolated in the other direction.
+            (&[Empty, Allow][..], &[Empty, AllowTracked][..], &[][..], true),
+            (&[Empty, Allow], &[Empty, Ports], &[], true),
+            // Other ports, other peers, but everything was and is tracked, or neither.
+            (&[Empty, AllowTracked], &[Empty, Ports], &[], false),
+            (&[Empty, Allow, AllowTracked], &[Empty, Allow, Ports], &[], false),
+            (&[Empty, Allow], &[Empty, DefaultDeny], &[], false),
+            // A part of group 1 becomes group 2.
+            (&[Empty, Allow], &[Empty, Allow, AllowTracked], &[], false),
+            (&[Empty, Allow], &[Empty, Allow, AllowTracked], &[moves(1, 2)], true),
+            // An address that a prefix had before: nobody knows which.
+            (&[Empty, Allow], &[Empty, Allow, AllowTracked], &[moves(Peer::ABSENT, 2)], true),
+        ] {
+            assert_eq!(looked_at(was, is, ops), wanted, "{was:?} {is:?} {ops:?}");
+        }
+    }
 }

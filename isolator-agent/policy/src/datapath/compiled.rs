@@ -3,8 +3,10 @@
 
 use crate::meaning::why::By;
 use crate::model::{PodKey, Problem};
+use crate::shared::SharedMap;
 use isolator_common::addr::{Addr, Prefix};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Index of a peer group in one [`Compiled`]: all addresses that every row treats alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,11 +26,11 @@ pub struct Compiled {
     /// Number of peer groups.
     pub groups: u32,
     /// Exact addresses: pods and nodes of the whole cluster.
-    pub addresses: BTreeMap<Addr, Behind>,
+    pub addresses: SharedMap<Addr, Behind>,
     /// Prefixes; always with all of IPv4 and all of IPv6.
-    pub prefixes: BTreeMap<Prefix, Behind>,
+    pub prefixes: SharedMap<Prefix, Behind>,
     /// Distinct rows. Each has one cell per group.
-    pub rows: Vec<Vec<CellSpec>>,
+    pub rows: Arc<Vec<Vec<CellSpec>>>,
     /// Row per direction of an interface whose pod is not known yet: only the local host may talk.
     pub startup: [Option<RowIndex>; 2],
     /// Local endpoints.
@@ -36,7 +38,7 @@ pub struct Compiled {
     /// Distinct reasons that cells speak of.
     pub reasons: Vec<By>,
     /// Labels behind identity numbers, for people.
-    pub identities: BTreeMap<u32, String>,
+    pub identities: SharedMap<u32, String>,
     /// What is not as written.
     pub problems: Vec<Problem>,
 }
@@ -71,7 +73,7 @@ pub enum CellSpec {
     /// One verdict for every protocol and port.
     All(VerdictSpec),
     /// Verdicts by port: (first `port_key`, verdict), sorted by it, the first at 0, neighbours different.
-    ByPort(Vec<(u32, VerdictSpec)>),
+    ByPort(Arc<[(u32, VerdictSpec)]>),
 }
 
 /// A verdict and its reason.
@@ -96,4 +98,8 @@ pub enum Effect {
     Allow,
     /// Allowed; replies need an entry.
     AllowTracked,
+    /// A Service address: judged after translation. The opposite direction allows it everything.
+    Service,
+    /// The same; replies need an entry.
+    ServiceTracked,
 }

@@ -15,11 +15,10 @@
 
 use super::image::{Image, Op};
 use super::lpm::longest;
-use super::pairs::pairs;
+use crate::shared::SharedMap;
 use isolator_common::addr::{Addr, Prefix};
 use isolator_common::endpoint::{Endpoint, Peer, Row};
 use isolator_common::policy::Word;
-use std::collections::BTreeMap;
 
 /// The operations that turn `previous` into `next`. None if they are equal. `next` is what
 /// [`super::layout::layout`] made of `previous`.
@@ -32,20 +31,20 @@ pub fn diff(previous: &Image, next: &Image) -> Vec<Op> {
         clean: Vec::new(),
     };
     let mut unnamed = Vec::new();
-    for (key, _, after) in pairs(&previous.names, &next.names).filter(|(_, b, a)| b != a) {
+    for (key, _, after) in previous.names.pairs(&next.names).filter(|(_, b, a)| b != a) {
         let target = if after.is_some() { &mut update.prepare } else { &mut unnamed };
         target.push(Op::Name(*key, after.cloned()));
     }
     // What is pointed at is there before what points, and goes after it.
     let mut unused = Vec::new();
-    for (index, _, after) in pairs(&previous.intervals, &next.intervals).filter(|(_, b, a)| b != a) {
+    for (index, _, after) in previous.intervals.pairs(&next.intervals).filter(|(_, b, a)| b != a) {
         match after {
             Some(raw) => update.prepare.push(Op::Interval(*index, *raw)),
             None => unused.push(Op::Interval(*index, 0)),
         }
     }
     let mut blank = Vec::new();
-    for (index, _, after) in pairs(&previous.cells, &next.cells).filter(|(_, b, a)| b != a) {
+    for (index, _, after) in previous.cells.pairs(&next.cells).filter(|(_, b, a)| b != a) {
         match after {
             Some(word) => update.prepare.push(Op::Cell(*index, *word)),
             None => blank.push(Op::Cell(*index, Word::default())),
@@ -73,6 +72,10 @@ impl Update {
         let mut ops = Vec::with_capacity(prepare.len() + clean.len() + 3);
         if !settled(previous) {
             ops.push(Op::Grace);
+        }
+        // Nobody is cut off or let through by the switch: this is about devices, not about policy.
+        if previous.marking != next.marking {
+            ops.push(Op::Marking(next.marking));
         }
         ops.extend(prepare);
         if previous.state != next.state {
@@ -109,15 +112,16 @@ impl Update {
     }
 
     fn addresses(&mut self, previous: &Image, next: &Image) {
-        let blocks: Vec<(Addr, Option<u32>)> = pairs(&previous.blocks, &next.blocks)
+        let blocks: Vec<(Addr, Option<u32>)> = previous
+            .blocks
+            .pairs(&next.blocks)
             .filter(|(_, before, after)| before != after)
             .map(|(block, _, after)| (*block, after.copied()))
             .collect();
         // A block is not looked at any more before it is emptied, and filled before it is looked at.
         self.clean
             .extend(blocks.iter().filter(|(_, to)| to.is_none()).map(|(block, _)| Op::Block(*block, None)));
-        for (index, before, after) in
-            pairs(&previous.block_peers, &next.block_peers).filter(|(_, b, a)| b != a)
+        for (index, before, after) in previous.block_peers.pairs(&next.block_peers).filter(|(_, b, a)| b != a)
         {
             let [before, after] = [before, after].map(|peer| peer.copied().unwrap_or_default());
             let middle = self.both(&before, &after);
@@ -127,14 +131,14 @@ impl Update {
         }
         let mapped = blocks.into_iter().filter(|(_, to)| to.is_some());
         self.prepare.extend(mapped.map(|(block, to)| Op::Block(block, to)));
-        for (addr, before, after) in pairs(&previous.hosts, &next.hosts).filter(|(_, b, a)| b != a) {
+        for (addr, before, after) in previous.hosts.pairs(&next.hosts).filter(|(_, b, a)| b != a) {
             let middle = self.both(&before.copied().unwrap_or_default(), &after.copied().unwrap_or_default());
             self.write([before.copied(), Some(middle), after.copied()], |peer| Op::Host(*addr, peer));
         }
-        let cover = |map: &BTreeMap<Prefix, Peer>, prefix: &Prefix| {
+        let cover = |map: &SharedMap<Prefix, Peer>, prefix: &Prefix| {
             longest(map, prefix).map(|(_, peer)| *peer).unwrap_or_default()
         };
-        for (prefix, before, after) in pairs(&previous.prefixes, &next.prefixes).filter(|(_, b, a)| b != a) {
+        for (prefix, before, after) in previous.prefixes.pairs(&next.prefixes).filter(|(_, b, a)| b != a) {
             let old = before.copied().unwrap_or_else(|| cover(&previous.prefixes, prefix));
             let new = after.copied().unwrap_or_else(|| cover(&next.prefixes, prefix));
             let middle = self.both(&old, &new);
@@ -142,8 +146,8 @@ impl Update {
         }
     }
 
-    fn endpoints(&mut self, previous: &BTreeMap<u32, Endpoint>, next: &BTreeMap<u32, Endpoint>) {
-        for (ifindex, before, after) in pairs(previous, next).filter(|(_, b, a)| b != a) {
+    fn endpoints(&mut self, previous: &SharedMap<u32, Endpoint>, next: &SharedMap<u32, Endpoint>) {
+        for (ifindex, before, after) in previous.pairs(next).filter(|(_, b, a)| b != a) {
             let nothing = [Row::default(); 2];
             let old = before.map_or([nothing; 2], |endpoint| endpoint.rows);
             let new = after.map_or([nothing; 2], |endpoint| endpoint.rows);

@@ -12,18 +12,20 @@
 use super::addresses::{self, Addresses};
 use super::compiled::{Compiled, EndpointSpec, RowIndex};
 use super::image::Image;
+use super::kept::{Kept, members};
 use super::numbers::{cut, groups, hash, name_key, rules};
-use super::pairs::pairs;
 use super::rows::{self, Extent, Rows};
 use crate::model::PodKey;
+use crate::shared::SharedMap;
 use isolator_common::ABI_VERSION;
 use isolator_common::addr::Addr;
 use isolator_common::endpoint::{Endpoint, Peer, Row, State};
-use isolator_common::event::NameKind;
+use isolator_common::event::{NameKey, NameKind};
 use isolator_common::policy::Direction;
 use isolator_common::tables::{MAX_ENDPOINTS, capacity, name};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::sync::Arc;
 
 /// An interface of the node that is enforced.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,8 +117,8 @@ impl fmt::Display for Capacity {
 
 impl std::error::Error for Capacity {}
 
-/// The next image. Its generation differs from the previous one's if and only if packets may be judged
-/// differently.
+/// The next image, from nothing but the previous one. Its generation differs from the previous one's if and only
+/// if packets may be judged differently.
 ///
 /// # Errors
 /// A map that cannot hold the previous and the next contents together.
@@ -126,47 +128,153 @@ pub fn layout(
     attachments: &BTreeMap<u32, Attachment>,
     params: &Params,
 ) -> Result<Image, Capacity> {
-    let capacities = &params.capacities;
-    let generation = previous.state.generation;
-    let in_force = addresses::groups_in_force(previous, generation);
-    let mut has_members = vec![false; compiled.groups as usize];
-    for behind in compiled.addresses.values().chain(compiled.prefixes.values()) {
-        has_members[behind.group.0 as usize] = true;
+    Layout::default().next(previous, compiled, attachments, params)
+}
+
+/// Lays out again and again. Where the maps hold what the last layout made of them, only what differs is looked at.
+#[derive(Debug, Default)]
+pub struct Layout {
+    kept: Option<Kept>,
+}
+
+impl Layout {
+    /// The next image, as [`layout`] gives it.
+    ///
+    /// # Errors
+    /// A map that cannot hold the previous and the next contents together.
+    pub fn next(
+        &mut self,
+        previous: &Image,
+        compiled: &Compiled,
+        attachments: &BTreeMap<u32, Attachment>,
+        params: &Params,
+    ) -> Result<Image, Capacity> {
+        let capacities = &params.capacities;
+        let kept = self.kept.as_ref().filter(|kept| kept.image.is_same(previous));
+        let generation = previous.state.generation;
+        let members = members(compiled);
+        let has_members: Vec<bool> = members.iter().map(|count| *count > 0).collect();
+        let (in_force, votes) = match kept {
+            Some(kept) => (kept.groups_in_force(), kept.votes(compiled, members)),
+            None => (
+                addresses::groups_in_force(previous, generation),
+                addresses::votes(previous, compiled, generation),
+            ),
+        };
+        let groups = groups(&has_members, votes, &in_force);
+        let (rules, rule_names) = match kept.filter(|kept| kept.reasons == compiled.reasons) {
+            Some(kept) => (kept.rules.clone(), None),
+            None => {
+                let (rules, names) = rules(previous, &compiled.reasons);
+                (rules, Some(names))
+            }
+        };
+        let users = users(previous, compiled, attachments);
+        let rows = match kept.and_then(|kept| kept.rows(compiled, &groups, &rules, &users)) {
+            Some(rows) => rows,
+            None => rows::lay(&rows::Input {
+                previous,
+                compiled,
+                users,
+                groups: &groups,
+                groups_in_force: &in_force,
+                rules: &rules,
+                capacities,
+            })?,
+        };
+        let input = addresses::Input { previous, compiled, numbers: &groups, capacities };
+        let placed = kept.map_or_else(|| input.place_all(), |kept| kept.place(&input));
+        let Addresses { blocks, block_peers, hosts, prefixes } = placed;
+        let endpoints = endpoints(previous, compiled, attachments, &rows.extents, capacities)?;
+        let names = names(kept, compiled, rule_names, &endpoints, attachments);
+        let state = State {
+            generation,
+            abi_version: ABI_VERSION,
+            ticks_per_second: params.ticks_per_second,
+            events_per_second: params.events_per_second,
+        };
+        let Rows { cells, intervals, .. } = rows.clone();
+        let endpoints = keep(&previous.endpoints, endpoints);
+        let cells = keep(&previous.cells, cells);
+        let intervals = keep(&previous.intervals, intervals);
+        let marking = previous.marking;
+        let mut next = Image {
+            state,
+            marking,
+            endpoints,
+            blocks,
+            block_peers,
+            hosts,
+            prefixes,
+            cells,
+            intervals,
+            names,
+        };
+        check_hashes(previous, &next, capacities)?;
+        if changes_verdicts(previous, &next) {
+            next.state.generation = after(generation);
+        }
+        let reasons = match self.kept.take() {
+            Some(kept) if kept.reasons == compiled.reasons => kept.reasons,
+            _ => compiled.reasons.clone(),
+        };
+        self.kept = Some(Kept {
+            reasons,
+            image: next.clone(),
+            addresses: compiled.addresses.clone(),
+            prefixes: compiled.prefixes.clone(),
+            identities: compiled.identities.clone(),
+            groups,
+            rules,
+            specs: Arc::clone(&compiled.rows),
+            rows,
+        });
+        Ok(next)
     }
-    let groups = groups(&has_members, addresses::votes(previous, compiled, generation), &in_force);
-    let (rules, mut names) = rules(previous, &compiled.reasons);
-    let Rows { extents, cells, intervals } = rows::lay(&rows::Input {
-        previous,
-        compiled,
-        users: users(previous, compiled, attachments),
-        groups: &groups,
-        groups_in_force: &in_force,
-        rules: &rules,
-        capacities,
-    })?;
-    let Addresses { blocks, block_peers, hosts, prefixes } =
-        addresses::place(previous, compiled, &groups, capacities);
-    let endpoints = endpoints(previous, compiled, attachments, &extents, capacities)?;
-    for (identity, labels) in &compiled.identities {
-        names.insert(name_key(NameKind::Identity, *identity), cut(labels));
-    }
-    for (ifindex, endpoint) in &endpoints {
+}
+
+/// What was there, if it is equal: so that it stays shared.
+fn keep<K: Ord, V: PartialEq>(previous: &SharedMap<K, V>, next: SharedMap<K, V>) -> SharedMap<K, V> {
+    if *previous == next { previous.clone() } else { next }
+}
+
+/// Names of rules, if they are not as before, of identities and of endpoints.
+fn names(
+    kept: Option<&Kept>,
+    compiled: &Compiled,
+    rules: Option<BTreeMap<NameKey, String>>,
+    endpoints: &SharedMap<u32, Endpoint>,
+    attachments: &BTreeMap<u32, Attachment>,
+) -> SharedMap<NameKey, String> {
+    let kinds: &[NameKind] = match rules {
+        Some(_) => &[NameKind::Rule, NameKind::Endpoint],
+        None => &[NameKind::Endpoint],
+    };
+    let mut some = rules.unwrap_or_default();
+    for (ifindex, endpoint) in endpoints {
         if let Some(pod) = &attachments[ifindex].pod {
-            names.insert(name_key(NameKind::Endpoint, endpoint.id), cut(&pod.to_string()));
+            some.insert(name_key(NameKind::Endpoint, endpoint.id), cut(&pod.to_string()));
         }
     }
-    let state = State {
-        generation,
-        abi_version: ABI_VERSION,
-        ticks_per_second: params.ticks_per_second,
-        events_per_second: params.events_per_second,
+    let identity = |number: &u32| name_key(NameKind::Identity, *number);
+    let Some(kept) = kept else {
+        let identities = compiled.identities.iter().map(|(number, labels)| (identity(number), cut(labels)));
+        return some.into_iter().chain(identities).collect();
     };
-    let mut next = Image { state, endpoints, blocks, block_peers, hosts, prefixes, cells, intervals, names };
-    check_hashes(previous, &next, capacities)?;
-    if changes_verdicts(previous, &next) {
-        next.state.generation = after(generation);
+    let mut names = kept.image.names.clone();
+    for (number, _, labels) in kept.identities.pairs(&compiled.identities).filter(|(_, b, a)| b != a) {
+        names.set(identity(number), labels.map(|labels| cut(labels)));
     }
-    Ok(next)
+    for kind in kinds {
+        let there = names.range(name_key(*kind, 0)..=name_key(*kind, u32::MAX)).map(|(key, _)| *key);
+        for key in there.filter(|key| !some.contains_key(key)).collect::<Vec<_>>() {
+            names.remove(&key);
+        }
+    }
+    for (key, name) in some {
+        names.set(key, Some(name));
+    }
+    names
 }
 
 /// The generation after this one: never 0, and always of the other parity.
@@ -179,11 +287,11 @@ fn changes_verdicts(previous: &Image, next: &Image) -> bool {
     let generation = previous.state.generation;
     let group = |peer: Option<&Peer>| peer.map_or(Peer::ABSENT, |peer| peer.group(generation));
     fn any<K: Ord, V>(
-        a: &BTreeMap<K, V>,
-        b: &BTreeMap<K, V>,
+        a: &SharedMap<K, V>,
+        b: &SharedMap<K, V>,
         differ: impl Fn(Option<&V>, Option<&V>) -> bool,
     ) -> bool {
-        pairs(a, b).any(|(_, a, b)| differ(a, b))
+        a.pairs(b).any(|(_, a, b)| differ(a, b))
     }
     let peers = |a: Option<&Peer>, b: Option<&Peer>| group(a) != group(b);
     let rows = |endpoint: Option<&Endpoint>| {
@@ -202,14 +310,16 @@ fn check_hashes(previous: &Image, next: &Image, capacities: &Capacities) -> Resu
     fn check<K: Ord, V>(
         map: &'static str,
         available: u32,
-        a: &BTreeMap<K, V>,
-        b: &BTreeMap<K, V>,
+        a: &SharedMap<K, V>,
+        b: &SharedMap<K, V>,
     ) -> Result<(), Capacity> {
         // Counted only where it could matter.
         if a.len() + b.len() <= available as usize {
             return Ok(());
         }
-        let needed = pairs(a, b).count() as u64;
+        // What both share is in both.
+        let removed = a.pairs(b).filter(|(_, _, after)| after.is_none()).count();
+        let needed = (b.len() + removed) as u64;
         if needed > u64::from(available) { Err(Capacity { map, needed, available }) } else { Ok(()) }
     }
     check(name::HOSTS, capacities.hosts, &previous.hosts, &next.hosts)?;
@@ -258,7 +368,7 @@ fn endpoints(
     attachments: &BTreeMap<u32, Attachment>,
     extents: &BTreeMap<RowIndex, Extent>,
     capacities: &Capacities,
-) -> Result<BTreeMap<u32, Endpoint>, Capacity> {
+) -> Result<SharedMap<u32, Endpoint>, Capacity> {
     let needed = pairs_of(&previous.endpoints, attachments);
     if needed > u64::from(capacities.endpoints) {
         return Err(Capacity { map: name::ENDPOINTS, needed, available: capacities.endpoints });
@@ -266,7 +376,7 @@ fn endpoints(
     let in_force: HashSet<u32> = previous.endpoints.values().map(|endpoint| endpoint.slot).collect();
     let mut free = (0..).filter(|slot| !in_force.contains(slot));
     let (mut slots, mut ids) = (HashSet::new(), HashSet::new());
-    let mut endpoints = BTreeMap::new();
+    let mut endpoints = Vec::with_capacity(attachments.len());
     for (ifindex, attachment) in attachments {
         let kept = previous.endpoints.get(ifindex).map(|endpoint| endpoint.slot);
         let slot = match kept.filter(|slot| *slot < capacities.endpoints && slots.insert(*slot)) {
@@ -291,16 +401,32 @@ fn endpoints(
             identity: spec.map_or(0, |spec| spec.identity),
             tenant: spec.map_or(0, |spec| spec.tenant),
             flags: if spec.is_some() { Endpoint::KNOWN } else { 0 },
+            share: 0,
+            reserved: 0,
             addrs: spec.map_or(attachment.addrs, |spec| spec.addrs).map(Option::unwrap_or_default),
             rows: [rows, rows],
         };
-        endpoints.insert(*ifindex, endpoint);
+        endpoints.push((*ifindex, endpoint));
     }
+    let mut endpoints = endpoints.into_iter().collect();
+    share(&mut endpoints);
     Ok(endpoints)
 }
 
+/// Gives the endpoints of each tenant one share of the events: the place of that with the lowest slot.
+fn share(endpoints: &mut SharedMap<u32, Endpoint>) {
+    let mut shares: BTreeMap<u32, u32> = BTreeMap::new();
+    for Endpoint { tenant, slot, .. } in endpoints.values() {
+        let share = shares.entry(*tenant).or_insert(*slot);
+        *share = (*share).min(*slot);
+    }
+    for endpoint in endpoints.values_mut() {
+        endpoint.share = shares[&endpoint.tenant];
+    }
+}
+
 /// Keys in either map.
-fn pairs_of<A, B>(a: &BTreeMap<u32, A>, b: &BTreeMap<u32, B>) -> u64 {
+fn pairs_of<A, B>(a: &SharedMap<u32, A>, b: &BTreeMap<u32, B>) -> u64 {
     (a.len() + b.keys().filter(|key| !a.contains_key(key)).count()) as u64
 }
 

@@ -1,17 +1,17 @@
 //! Longest-prefix match over an ordered map, as the kernel's trie does it: by bits alone, so that `::/0`
 //! also matches mapped IPv4 where nothing longer does. Not here: what a prefix means.
 
+use crate::shared::SharedMap;
 use isolator_common::addr::Prefix;
-use std::collections::BTreeMap;
 
 /// The longest prefix in `map` that covers `of`, bits beyond `of.bits` ignored. `of` itself counts.
 ///
 /// Goes down from `of` in the order (address, length): what lies between a covering prefix and `of` is inside
 /// the covering prefix, so the bits that it shares with `of` bound the length still possible.
-pub(crate) fn longest<'a, V>(map: &'a BTreeMap<Prefix, V>, of: &Prefix) -> Option<(&'a Prefix, &'a V)> {
+pub(crate) fn longest<'a, V>(map: &'a SharedMap<Prefix, V>, of: &Prefix) -> Option<(&'a Prefix, &'a V)> {
     let mut bound = *of;
     loop {
-        let (found, value) = map.range(..=bound).next_back()?;
+        let (found, value) = map.at_or_before(&bound)?;
         let shared = shared_bits(found, &bound);
         if shared == found.bits {
             return Some((found, value));
@@ -36,7 +36,7 @@ mod tests {
     use isolator_common::addr::Addr;
     use proptest::prelude::*;
 
-    fn slow<'a>(map: &'a BTreeMap<Prefix, u32>, of: &Prefix) -> Option<(&'a Prefix, &'a u32)> {
+    fn slow<'a>(map: &'a SharedMap<Prefix, u32>, of: &Prefix) -> Option<(&'a Prefix, &'a u32)> {
         map.iter()
             .filter(|(p, _)| p.bits <= of.bits && of.addr.truncate(p.bits) == p.addr)
             .max_by_key(|(p, _)| p.bits)
@@ -52,7 +52,7 @@ mod tests {
                 let addr = if v4 { Addr::v4([a * 64, b, 0, b]) } else { Addr([a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b, 0, a]) };
                 Prefix::new(addr, bits)
             };
-            let map: BTreeMap<Prefix, u32> = prefixes.into_iter().enumerate().map(|(i, p)| (prefix(p), i as u32)).collect();
+            let map: SharedMap<Prefix, u32> = prefixes.into_iter().enumerate().map(|(i, p)| (prefix(p), i as u32)).collect();
             let of = prefix(of);
             prop_assert_eq!(longest(&map, &of), slow(&map, &of));
         }

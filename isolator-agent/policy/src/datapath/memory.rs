@@ -6,9 +6,10 @@ use super::image::Image;
 use super::lpm::longest;
 use isolator_common::addr::{Addr, Prefix};
 use isolator_common::conntrack::{Connection, ConnectionKey, FragmentKey, Ports, Table};
-use isolator_common::endpoint::{Endpoint, Peer, State};
+use isolator_common::endpoint::{Endpoint, Marking, Peer, State};
 use isolator_common::event::Event;
-use isolator_common::judge::{Arrival, Outcome, Scratch, judge};
+use isolator_common::judge::{Arrival, Marked, Outcome, Scratch, judge, judge_received, judge_sent};
+use isolator_common::packet::Start;
 use isolator_common::policy::{Direction, Word};
 use isolator_common::reason::Reason;
 use isolator_common::tables::Tables;
@@ -99,6 +100,20 @@ pub fn judge_frame(memory: &Memory, ifindex: u32, frame: &[u8], direction: Direc
     judge(memory, frame, &mut scratch, Arrival { ifindex, length, direction })
 }
 
+/// Judges a frame that the endpoint in `slot` has sent to a Service address, after translation: at the interface of
+/// a pod, where `ifindex` is given, or on its way elsewhere.
+pub fn judge_marked(memory: &Memory, slot: u32, ifindex: Option<u32>, bytes: &[u8], start: Start) -> Outcome {
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let mut scratch = Scratch::EMPTY;
+    match ifindex {
+        Some(ifindex) => {
+            let arrival = Arrival { ifindex, length, direction: Direction::Ingress };
+            judge_received(memory, bytes, &mut scratch, slot, arrival)
+        }
+        None => judge_sent(memory, bytes, &mut scratch, Marked { slot, length, start }),
+    }
+}
+
 impl Tables for Memory {
     fn state(&self) -> State {
         self.image.state
@@ -106,6 +121,15 @@ impl Tables for Memory {
 
     fn endpoint(&self, ifindex: u32) -> Option<&Endpoint> {
         self.image.endpoints.get(&ifindex)
+    }
+
+    fn marking(&self) -> Marking {
+        self.image.marking
+    }
+
+    fn slot(&self, slot: u32) -> Option<u32> {
+        let mut endpoints = self.image.endpoints.iter();
+        endpoints.find(|(_, endpoint)| endpoint.slot == slot).map(|(ifindex, _)| *ifindex)
     }
 
     fn block(&self, addr: &Addr) -> Option<u32> {
@@ -119,6 +143,12 @@ impl Tables for Memory {
     fn host(&self, addr: &Addr) -> Option<Peer> {
         self.image.hosts.get(addr).copied()
     }
+
+    fn recent(&self, _: &Addr, _: u32) -> Option<(u32, u32)> {
+        None
+    }
+
+    fn keep_recent(&self, _: &Addr, _: u32, _: (u32, u32)) {}
 
     fn prefix(&self, addr: &Addr) -> Option<Peer> {
         longest(&self.image.prefixes, &Prefix { addr: *addr, bits: 128 }).map(|(_, peer)| *peer)
@@ -155,6 +185,10 @@ impl Tables for Memory {
         true
     }
 
+    fn remember_new(&self, table: Table, key: &ConnectionKey, connection: &Connection) -> bool {
+        !self.table(table).borrow().contains_key(key) && self.remember(table, key, connection)
+    }
+
     fn forget(&self, table: Table, key: &ConnectionKey) {
         self.table(table).borrow_mut().remove(key);
     }
@@ -188,7 +222,11 @@ impl Tables for Memory {
         self.seen.borrow_mut().insert(tag)
     }
 
-    fn emit(&self, _endpoint: &Endpoint, event: &Event) {
+    fn may_report(&self, _endpoint: &Endpoint) -> bool {
+        true
+    }
+
+    fn emit(&self, event: &Event) {
         self.events.borrow_mut().push(*event);
     }
 }

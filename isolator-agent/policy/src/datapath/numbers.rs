@@ -34,14 +34,17 @@ pub(crate) fn cut(text: &str) -> String {
 
 /// Numbers of peer groups, by group index. 0 for a group without members: nothing ever looks at its cells.
 ///
-/// `votes` holds (group << 32 | number in force) of each member. A group gets the number that most of its
+/// `votes` holds (group << 32 | number in force) of members, each with a weight. A group gets the number that most of its
 /// members have now, so that few addresses are written; a group that gets none takes one that is not in
 /// force. `in_force` is sorted.
-pub(crate) fn groups(has_members: &[bool], mut votes: Vec<u64>, in_force: &[u32]) -> Vec<u32> {
+pub(crate) fn groups(has_members: &[bool], mut votes: Vec<(u64, u32)>, in_force: &[u32]) -> Vec<u32> {
     votes.sort_unstable();
     let mut claims: Vec<(u32, u32, usize)> = votes
-        .chunk_by(|a, b| a == b)
-        .map(|run| (u32::MAX - run.len() as u32, run[0] as u32, (run[0] >> 32) as usize))
+        .chunk_by(|(a, _), (b, _)| a == b)
+        .map(|run| {
+            let (vote, weight) = (run[0].0, run.iter().map(|(_, weight)| weight).sum::<u32>());
+            (u32::MAX - weight, vote as u32, (vote >> 32) as usize)
+        })
         .collect();
     claims.sort_unstable();
     let mut numbers = vec![0; has_members.len()];
@@ -82,8 +85,8 @@ pub(crate) fn rules(previous: &Image, reasons: &[By]) -> (Vec<u32>, BTreeMap<Nam
         };
         loop {
             let key = name_key(NameKind::Rule, number);
-            let other = |map: &BTreeMap<NameKey, String>| map.get(&key).is_some_and(|there| *there != text);
-            if number != 0 && !other(&names) && !other(&previous.names) {
+            let other = |there: Option<&String>| there.is_some_and(|there| *there != text);
+            if number != 0 && !other(names.get(&key)) && !other(previous.names.get(&key)) {
                 names.insert(key, text);
                 return number;
             }
@@ -106,7 +109,7 @@ mod tests {
     #[test]
     fn most_members_decide_the_number_and_fresh_ones_avoid_what_is_in_force() {
         // Group 0: three members of number 5, one of 7. Group 1: one of 5, two of 7. Group 2: one of 5.
-        let vote = |group: u64, number: u64| group << 32 | number;
+        let vote = |group: u64, number: u64| (group << 32 | number, 1);
         let votes = vec![
             vote(0, 5),
             vote(0, 5),
@@ -136,6 +139,7 @@ mod tests {
         let (probed, names) = rules(&image, &reasons);
         assert_eq!(probed, [numbers[0] + 1, numbers[1]]);
         // The other text has gone; the number stays.
+        let names = names.into_iter().collect();
         let (again, _) = rules(&Image { names, ..Image::default() }, &reasons);
         assert_eq!(again, probed);
     }

@@ -6,6 +6,7 @@ use super::compiled::{CellSpec, Compiled, Effect, RowIndex, VerdictSpec};
 use super::extents::Extents;
 use super::image::Image;
 use super::layout::{Capacities, Capacity};
+use crate::shared::SharedMap;
 use isolator_common::endpoint::{Endpoint, Row};
 use isolator_common::policy::{Direction, Interval, Kind, MAX_INTERVALS, Word};
 use isolator_common::tables::name;
@@ -15,10 +16,11 @@ use std::collections::{BTreeMap, HashMap};
 pub(crate) type Extent = (u32, u32);
 
 /// Contents of CELLS and INTERVALS, and where each row lies.
+#[derive(Clone, Debug)]
 pub(crate) struct Rows {
     pub(crate) extents: BTreeMap<RowIndex, Extent>,
-    pub(crate) cells: BTreeMap<u32, Word>,
-    pub(crate) intervals: BTreeMap<u32, u64>,
+    pub(crate) cells: SharedMap<u32, Word>,
+    pub(crate) intervals: SharedMap<u32, u64>,
 }
 
 /// Everything that the layout of rows depends on.
@@ -157,6 +159,8 @@ fn verdict_word(input: &Input<'_>, verdict: &VerdictSpec) -> Word {
         Effect::Tenancy => Kind::Tenancy,
         Effect::Allow => Kind::Allow,
         Effect::AllowTracked => Kind::AllowTracked,
+        Effect::Service => Kind::Service,
+        Effect::ServiceTracked => Kind::ServiceTracked,
     };
     Word::new(kind, input.rules[verdict.reason.0 as usize])
 }
@@ -216,7 +220,7 @@ impl PortSets {
     }
 
     /// The sets that the next generation uses, as they lie in the map.
-    fn contents(self) -> BTreeMap<u32, u64> {
+    fn contents(self) -> SharedMap<u32, u64> {
         let used = self.known.into_iter().filter(|(_, (_, used))| *used);
         used.flat_map(|(set, (header, _))| {
             let len = set.len() as u64;

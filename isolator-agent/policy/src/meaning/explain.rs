@@ -6,8 +6,9 @@ use super::oracle::{Side, read, seen, selecting};
 use super::reading::Seen;
 use super::why::By;
 use crate::cluster::snapshot::{Owner, Snapshot};
-use crate::model::{Action, PodKey, PolicyKey, Tier, ip};
+use crate::model::{Action, Peers, PodKey, PolicyKey, PolicyKind, RuleField, Tier, ip};
 use isolator_common::addr::Addr;
+use isolator_common::conntrack::protocol;
 use isolator_common::policy::Direction;
 use std::fmt;
 
@@ -58,8 +59,12 @@ pub struct PolicyReading {
 /// What one rule says. It speaks of the flow if peers and ports both match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleReading {
+    /// Where it stands in the policy.
+    pub at: RuleField,
     /// What it does.
     pub action: Action,
+    /// Whether it means nobody at all: none of its peers is enforced, or it has an empty list of them.
+    pub nobody: bool,
     /// Whether the other end is one of its peers.
     pub peers: bool,
     /// Whether protocol and port are among its ports.
@@ -82,22 +87,29 @@ pub enum Needed {
     ChangeRule {
         /// The policy.
         policy: PolicyKey,
-        /// Index of the rule.
-        index: u32,
+        /// The rule.
+        rule: RuleField,
     },
     /// This rule allows the port already: the other end would have to be one of its peers.
     AddPeer {
         /// The policy.
         policy: PolicyKey,
-        /// Index of the rule.
-        index: u32,
+        /// The rule.
+        rule: RuleField,
     },
     /// This rule allows the other end already: the port would have to be one of its ports.
     AddPort {
         /// The policy.
         policy: PolicyKey,
-        /// Index of the rule.
-        index: u32,
+        /// The rule.
+        rule: RuleField,
+    },
+    /// This rule allows the other end already, but its ports are of kinds of policy that cannot name ICMP.
+    DropPorts {
+        /// The policy.
+        policy: PolicyKey,
+        /// The rule.
+        rule: RuleField,
     },
     /// One of these policies, or a new one for the endpoint, would need a rule that allows it.
     AddRule(Vec<PolicyKey>),
@@ -113,9 +125,15 @@ impl fmt::Display for Needed {
                 )
             }
             Needed::UniqueAddress(addr) => write!(f, "only one pod has the address {}", ip(addr)),
-            Needed::ChangeRule { policy, index } => write!(f, "rule {index} of {policy} no longer denies it"),
-            Needed::AddPeer { policy, index } => write!(f, "rule {index} of {policy} names this peer, too"),
-            Needed::AddPort { policy, index } => write!(f, "rule {index} of {policy} names this port, too"),
+            Needed::ChangeRule { policy, rule } => write!(f, "{rule} of {policy} no longer denies it"),
+            Needed::AddPeer { policy, rule } => write!(f, "{rule} of {policy} names this peer, too"),
+            Needed::AddPort { policy, rule } => write!(f, "{rule} of {policy} names this port, too"),
+            Needed::DropPorts { policy, rule } => {
+                write!(
+                    f,
+                    "{rule} of {policy} has no list of ports: in this kind of policy it never matches ICMP"
+                )
+            }
             Needed::AddRule(policies) => {
                 f.write_str("a rule that allows it, in a new policy")?;
                 policies.iter().try_for_each(|policy| write!(f, " or in {policy}"))
@@ -198,7 +216,9 @@ fn policies(seen: &Seen<'_>) -> Vec<PolicyReading> {
                 .rules
                 .iter()
                 .map(|rule| RuleReading {
+                    at: rule.at,
                     action: rule.action,
+                    nobody: rule.peers == Peers::OneOf(Vec::new()),
                     peers: seen.peers_match(rule),
                     ports: seen.ports_match(rule),
                 })
@@ -215,23 +235,30 @@ fn needed(seen: &Seen<'_>, by: &By, policies: &[PolicyReading]) -> Vec<Needed> {
                 _ => return Vec::new(),
             };
             let (receiver, tenant) = match seen.direction {
-                Direction::Egress => (peer, ours),
+                Direction::Egress => (&**peer, ours),
                 Direction::Ingress => (seen.subject, theirs),
             };
             vec![Needed::AcceptTenant { namespace: receiver.key.namespace.clone(), tenant: tenant.clone() }]
         }
         By::AddressConflict => vec![Needed::UniqueAddress(seen.addr)],
-        By::Rule { policy, index, .. } => vec![Needed::ChangeRule { policy: policy.clone(), index: *index }],
+        By::Rule { policy, rule } => vec![Needed::ChangeRule { policy: policy.clone(), rule: *rule }],
         By::DefaultDeny { policies: isolating, .. } => {
             let mut ways = Vec::new();
             for reading in policies.iter().filter(|reading| reading.tier == Tier::Normal) {
-                for (index, rule) in
-                    (0..).zip(&reading.rules).filter(|(_, rule)| rule.action == Action::Allow)
-                {
-                    let policy = reading.policy.clone();
-                    match (rule.peers, rule.ports) {
-                        (false, true) => ways.push(Needed::AddPeer { policy, index }),
-                        (true, false) => ways.push(Needed::AddPort { policy, index }),
+                let names_icmp = matches!(
+                    reading.policy.kind,
+                    PolicyKind::CiliumNetworkPolicy | PolicyKind::CiliumClusterwideNetworkPolicy
+                );
+                let is_icmp = matches!(seen.protocol, protocol::ICMP | protocol::ICMPV6);
+                let allowing = |rule: &&RuleReading| rule.action == Action::Allow && !rule.nobody;
+                for allowing in reading.rules.iter().filter(allowing) {
+                    let (policy, rule) = (reading.policy.clone(), allowing.at);
+                    match (allowing.peers, allowing.ports) {
+                        (false, true) => ways.push(Needed::AddPeer { policy, rule }),
+                        (true, false) if is_icmp && !names_icmp => {
+                            ways.push(Needed::DropPorts { policy, rule });
+                        }
+                        (true, false) => ways.push(Needed::AddPort { policy, rule }),
                         _ => {}
                     }
                 }
@@ -239,6 +266,8 @@ fn needed(seen: &Seen<'_>, by: &By, policies: &[PolicyReading]) -> Vec<Needed> {
             ways.push(Needed::AddRule(isolating.clone()));
             ways
         }
-        By::NoPolicy { .. } | By::LocalHost | By::Loopback | By::NotEnforced | By::Startup => Vec::new(),
+        By::NoPolicy { .. } | By::LocalHost | By::Loopback | By::NotEnforced | By::Startup | By::Service => {
+            Vec::new()
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! and meant to be compared with the documents line by line. `explain` shows the same reading to people.
 //!
 //! The order, for each side of a new flow:
-//! 1. an endpoint may talk to itself;
+//! 1. an endpoint may talk to itself; what it sends to a Service address is its backend's matter;
 //! 2. different tenants never talk, unless the receiver's namespace accepts the sender's tenant. Both sides
 //!    judge this. An address that several ends claim is a tenant of its own that nobody accepts;
 //! 3. Admin rules by priority, then name, then index: the first that matches decides, or passes on;
@@ -14,10 +14,10 @@
 //! Not here: replies. They pass wherever the flow that they answer did.
 
 use super::flow::{self, FlowError, FlowSpec, Found};
-use super::reading::{Seen, section, selects};
+use super::reading::{Seen, selects};
 use super::why::By;
 use crate::cluster::snapshot::{Owner, Snapshot};
-use crate::model::{Action, Pod, Policy, Rules, Tier};
+use crate::model::{Action, Pod, Policy, Rule, Rules, Tier};
 use isolator_common::policy::Direction;
 
 /// What both sides say of a flow. It passes if both allow it.
@@ -87,12 +87,13 @@ pub(super) fn seen<'a>(
     if other.pod.is_some_and(|pod| pod.key == subject.key) {
         return Err(Side { allowed: true, by: By::Loopback });
     }
+    let owner = snapshot.owner(&other.addr, flow::judging_node(subject));
     Ok(Seen {
         snapshot,
         subject,
         direction,
         addr: other.addr,
-        owner: snapshot.owner(&other.addr, flow::judging_node(subject)),
+        owner,
         protocol: flow.protocol,
         port: flow.port,
     })
@@ -100,8 +101,15 @@ pub(super) fn seen<'a>(
 
 /// The order of precedence.
 pub(super) fn read(seen: &Seen<'_>) -> Side {
+    let translated = is_translated(seen);
+    if translated && matches!(seen.owner, Owner::Outside) {
+        return Side { allowed: true, by: By::Service };
+    }
     if let Some(by) = tenancy(seen) {
         return Side { allowed: false, by };
+    }
+    if translated {
+        return Side { allowed: true, by: By::Service };
     }
     let policies = selecting(seen.snapshot, seen.subject, seen.direction);
     if let Some(side) = first_match(seen, &policies, Tier::Admin) {
@@ -134,17 +142,18 @@ fn tenancy(seen: &Seen<'_>) -> Option<By> {
     (ours != theirs && !accepted).then(|| By::Tenancy { ours: ours.to_owned(), theirs: theirs.to_owned() })
 }
 
-/// The policies that speak of a pod in a direction, each with its section: by tier, priority, name.
+/// The parts of policies that speak of a pod in a direction: by tier, priority, name, place in the text.
 pub(super) fn selecting<'a>(
     snapshot: &'a Snapshot,
     subject: &Pod,
     direction: Direction,
 ) -> Vec<(&'a Policy, &'a Rules)> {
-    let mut all: Vec<_> = snapshot
-        .policies()
-        .values()
-        .filter_map(|policy| Some((policy.as_ref(), section(policy, direction)?)))
-        .filter(|(policy, _)| selects(snapshot, policy, subject))
+    let policies = snapshot.policies().values().map(AsRef::as_ref);
+    let parts = policies.flat_map(|policy: &Policy| policy.parts.iter().map(move |part| (policy, part)));
+    let mut all: Vec<_> = parts
+        .filter_map(|(policy, part)| Some((policy, part, part.section(direction)?)))
+        .filter(|(_, part, _)| selects(snapshot, &part.subject, subject))
+        .map(|(policy, _, rules)| (policy, rules))
         .collect();
     all.sort_by_key(|(policy, _)| (policy.tier, policy.priority, &policy.key));
     all
@@ -153,29 +162,30 @@ pub(super) fn selecting<'a>(
 /// Admin and Baseline: the first rule that matches decides. `None`: none did, or one passed on.
 fn first_match(seen: &Seen<'_>, policies: &[(&Policy, &Rules)], tier: Tier) -> Option<Side> {
     match matching(seen, policies, tier).next()? {
-        (_, _, Action::Pass) => None,
-        (policy, index, action) => Some(by_rule(seen, action == Action::Allow, policy, index)),
+        (_, Rule { action: Action::Pass, .. }) => None,
+        (policy, rule) => Some(by_rule(rule.action == Action::Allow, policy, rule)),
     }
 }
 
 /// Normal: deny beats allow, both beat default deny.
 fn normal(seen: &Seen<'_>, policies: &[(&Policy, &Rules)]) -> Option<Side> {
     let matching: Vec<_> = matching(seen, policies, Tier::Normal).collect();
-    let first = |wanted: Action| matching.iter().find(|(_, _, action)| *action == wanted);
-    if let Some((policy, index, _)) = first(Action::Deny) {
-        return Some(by_rule(seen, false, policy, *index));
+    let first = |wanted: Action| matching.iter().find(|(_, rule)| rule.action == wanted);
+    if let Some((policy, rule)) = first(Action::Deny) {
+        return Some(by_rule(false, policy, rule));
     }
-    if let Some((policy, index, _)) = first(Action::Allow) {
-        return Some(by_rule(seen, true, policy, *index));
+    if let Some((policy, rule)) = first(Action::Allow) {
+        return Some(by_rule(true, policy, rule));
     }
     if first(Action::Pass).is_some() || is_local_host(seen) {
         return None;
     }
-    let isolating: Vec<_> = policies
+    let mut isolating: Vec<_> = policies
         .iter()
         .filter(|(policy, rules)| policy.tier == Tier::Normal && rules.default_deny)
         .map(|(policy, _)| policy.key.clone())
         .collect();
+    isolating.dedup();
     (!isolating.is_empty()).then_some(Side {
         allowed: false,
         by: By::DefaultDeny { direction: seen.direction, policies: isolating },
@@ -187,17 +197,22 @@ fn matching<'a>(
     seen: &Seen<'_>,
     policies: &[(&'a Policy, &'a Rules)],
     tier: Tier,
-) -> impl Iterator<Item = (&'a Policy, u32, Action)> {
+) -> impl Iterator<Item = (&'a Policy, &'a Rule)> {
     policies
         .iter()
         .filter(move |(policy, _)| policy.tier == tier)
-        .flat_map(|(policy, rules)| (0..).zip(&rules.rules).map(move |(index, rule)| (*policy, index, rule)))
-        .filter(|(_, _, rule)| seen.peers_match(rule) && seen.ports_match(rule))
-        .map(|(policy, index, rule)| (policy, index, rule.action))
+        .flat_map(|(policy, rules)| rules.rules.iter().map(move |rule| (*policy, rule)))
+        .filter(|(_, rule)| seen.peers_match(rule) && seen.ports_match(rule))
 }
 
-fn by_rule(seen: &Seen<'_>, allowed: bool, policy: &Policy, index: u32) -> Side {
-    Side { allowed, by: By::Rule { policy: policy.key.clone(), direction: seen.direction, index } }
+fn by_rule(allowed: bool, policy: &Policy, rule: &Rule) -> Side {
+    Side { allowed, by: By::Rule { policy: policy.key.clone(), rule: rule.at } }
+}
+
+/// Whether the flow goes to a Service, which comes before policy: that speaks of the backend.
+fn is_translated(seen: &Seen<'_>) -> bool {
+    seen.direction == Direction::Egress
+        && seen.snapshot.translated(&seen.addr, seen.owner).has(seen.protocol, seen.port)
 }
 
 /// Whether this is the node reaching its own pod. The pod reaching its node has no such right.

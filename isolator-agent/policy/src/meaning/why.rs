@@ -1,7 +1,7 @@
 //! Why a verdict was given. The text of a [`By`] is what the NAMES map, events, `explain` and `verdicts`
 //! show, so it is written once, here.
 
-use crate::model::PolicyKey;
+use crate::model::{PolicyKey, RuleField};
 use isolator_common::policy::Direction;
 use std::fmt;
 
@@ -12,10 +12,8 @@ pub enum By {
     Rule {
         /// The policy.
         policy: PolicyKey,
-        /// The section of the policy that the rule is in.
-        direction: Direction,
-        /// Index of the rule in that section, from 0.
-        index: u32,
+        /// Where the rule stands in it.
+        rule: RuleField,
     },
     /// These policies select the endpoint in this direction and none of their rules allows the flow.
     DefaultDeny {
@@ -46,12 +44,14 @@ pub enum By {
     AddressConflict,
     /// The pod behind the interface is not known yet; only the local host may talk to it.
     Startup,
+    /// Sent to a Service address: its backend decides.
+    Service,
 }
 
 impl fmt::Display for By {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            By::Rule { policy, direction, index } => write!(f, "{policy} {}[{index}]", direction.name()),
+            By::Rule { policy, rule } => write!(f, "{policy} {rule}"),
             By::DefaultDeny { direction, policies } => {
                 write!(f, "default deny of {} by ", direction.name())?;
                 for (i, policy) in policies.iter().take(3).enumerate() {
@@ -71,6 +71,7 @@ impl fmt::Display for By {
             By::NotEnforced => f.write_str("not an endpoint of this cluster"),
             By::AddressConflict => f.write_str("two running pods claim this address"),
             By::Startup => f.write_str("the pod behind the interface is not known yet"),
+            By::Service => f.write_str("a Service address: its backend decides"),
         }
     }
 }

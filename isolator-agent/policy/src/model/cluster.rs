@@ -5,6 +5,7 @@ use super::Labels;
 use isolator_common::addr::{Addr, Prefix};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 /// Names a pod.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,12 +34,12 @@ pub struct ContainerPort {
 }
 
 /// A pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pod {
     /// Its name.
     pub key: PodKey,
-    /// Its labels.
-    pub labels: Labels,
+    /// Its labels. Most pods have the same as others, which may share them.
+    pub labels: Arc<Labels>,
     /// The node it was scheduled to.
     pub node: Option<String>,
     /// Its addresses: `status.podIPs`, or `podIP`. At most one of each family counts, as in the API.
@@ -69,7 +70,7 @@ impl Pod {
 }
 
 /// A namespace. One that no manifest declares has no labels but `kubernetes.io/metadata.name`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Namespace {
     /// Its name.
     pub name: String,
@@ -80,7 +81,7 @@ pub struct Namespace {
 }
 
 /// A node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Node {
     /// Its name.
     pub name: String,

@@ -27,6 +27,25 @@ pub enum Operator {
     DoesNotExist,
 }
 
+impl Operator {
+    /// Whether it demands that the key is there.
+    #[must_use]
+    pub fn demands(&self) -> bool {
+        matches!(self, Operator::In(_) | Operator::Exists)
+    }
+
+    /// Whether a key with this value, or without one, is as wanted.
+    #[must_use]
+    pub fn holds(&self, value: Option<&str>) -> bool {
+        match self {
+            Operator::In(values) => value.is_some_and(|v| values.contains(v)),
+            Operator::NotIn(values) => value.is_none_or(|v| !values.contains(v)),
+            Operator::Exists => value.is_some(),
+            Operator::DoesNotExist => value.is_none(),
+        }
+    }
+}
+
 /// A label selector: all requirements must hold. Without any it selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Selector {
@@ -59,14 +78,8 @@ impl Selector {
     /// Whether it selects an object with these labels.
     #[must_use]
     pub fn matches(&self, labels: &Labels) -> bool {
-        self.requirements.iter().all(|requirement| {
-            let value = labels.get(&requirement.key);
-            match &requirement.operator {
-                Operator::In(values) => value.is_some_and(|v| values.contains(v)),
-                Operator::NotIn(values) => value.is_none_or(|v| !values.contains(v)),
-                Operator::Exists => value.is_some(),
-                Operator::DoesNotExist => value.is_none(),
-            }
-        })
+        self.requirements
+            .iter()
+            .all(|wanted| wanted.operator.holds(labels.get(&wanted.key).map(String::as_str)))
     }
 }

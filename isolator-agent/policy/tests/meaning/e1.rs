@@ -17,7 +17,7 @@ use proptest::test_runner::{TestCaseResult, TestRunner};
 use std::collections::{BTreeMap, BTreeSet};
 
 proptest! {
-    #![proptest_config(generate::config(2048))]
+    #![proptest_config(generate::config(6144))]
 
     #[test]
     fn the_compiled_form_says_what_the_texts_say(
@@ -86,6 +86,7 @@ fn generated_flows_meet_every_kind_of_verdict() {
         "true NoPolicy",
         "true NotEnforced",
         "true Rule",
+        "true Service",
     ];
     assert_eq!(met.iter().map(String::as_str).collect::<Vec<_>>(), expected);
 }
@@ -110,14 +111,17 @@ fn agree(
     let compiled = &compiled[judging_node(pod)];
     let (found, effect) = side(compiled, &pod.key, direction, &other.addr, (flow.protocol, flow.port));
     prop_assert_eq!(&found, said, "{} {:?}", direction.name(), flow);
+    // Replies come through the opposite direction of the same endpoint.
+    let replies_pass = || is_open(cell(compiled, &pod.key, direction.opposite(), &other.addr));
     let fits = match (&found.by, found.allowed) {
         (By::Tenancy { .. } | By::AddressConflict, false) => effect == Effect::Tenancy,
         (By::DefaultDeny { .. }, false) => effect == Effect::DefaultDeny,
         (By::Rule { .. }, false) => effect == Effect::Deny,
         (By::Rule { .. } | By::NoPolicy { .. } | By::LocalHost, true) => {
-            // Replies come through the opposite direction of the same endpoint.
-            let replies_pass = is_open(cell(compiled, &pod.key, direction.opposite(), &other.addr));
-            effect == if replies_pass { Effect::Allow } else { Effect::AllowTracked }
+            effect == if replies_pass() { Effect::Allow } else { Effect::AllowTracked }
+        }
+        (By::Service, true) => {
+            effect == if replies_pass() { Effect::Service } else { Effect::ServiceTracked }
         }
         _ => false,
     };
@@ -127,7 +131,7 @@ fn agree(
 
 /// What every compiled form promises whatever the policies are.
 fn well_formed(compiled: &Compiled) -> TestCaseResult {
-    for row in &compiled.rows {
+    for row in compiled.rows.iter() {
         prop_assert_eq!(row.len(), compiled.groups as usize);
         for cell in row {
             let CellSpec::ByPort(verdicts) = cell else { continue };

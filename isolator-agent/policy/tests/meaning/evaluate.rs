@@ -46,13 +46,21 @@ pub(crate) fn side(
     (protocol, port): (u8, u16),
 ) -> (Side, Effect) {
     let verdict = verdict(cell(compiled, endpoint, direction, peer), protocol, port);
-    let allowed = matches!(verdict.effect, Effect::Allow | Effect::AllowTracked);
+    let allowed = matches!(
+        verdict.effect,
+        Effect::Allow | Effect::AllowTracked | Effect::Service | Effect::ServiceTracked
+    );
     (Side { allowed, by: compiled.reasons[verdict.reason.0 as usize].clone() }, verdict.effect)
 }
 
 /// Whether a cell allows every port.
 pub(crate) fn is_open(cell: &CellSpec) -> bool {
-    let allows = |verdict: &VerdictSpec| matches!(verdict.effect, Effect::Allow | Effect::AllowTracked);
+    let allows = |verdict: &VerdictSpec| {
+        matches!(
+            verdict.effect,
+            Effect::Allow | Effect::AllowTracked | Effect::Service | Effect::ServiceTracked
+        )
+    };
     match cell {
         CellSpec::All(verdict) => allows(verdict),
         CellSpec::ByPort(verdicts) => verdicts.iter().all(|(_, verdict)| allows(verdict)),

@@ -2,12 +2,14 @@
 
 use isolator_common::addr::{Addr, Prefix};
 use isolator_common::conntrack::protocol::TCP;
+use isolator_common::policy::Direction;
 use isolator_policy::cluster::change::{Change, Object};
 use isolator_policy::cluster::index::{Index, Options};
 use isolator_policy::cluster::snapshot::Snapshot;
 use isolator_policy::model::{
-    Action, ContainerPort, Labels, Namespace, NamespaceMatch, Node, Operator, Peer, Peers, Pod, PodKey,
-    Policy, PolicyKey, PolicyKind, PortMatch, Ports, Requirement, Rule, Rules, Selector, Subject, Tier,
+    Action, ContainerPort, Labels, Namespace, NamespaceMatch, Node, Operator, Part, Peer, Peers, Pod, PodKey,
+    Policy, PolicyKey, PolicyKind, PortMatch, Ports, Requirement, Rule, RuleField, Rules, Selector, Subject,
+    Tier,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -63,7 +65,7 @@ pub(crate) fn node(name: &str, addresses: &[&str]) -> Node {
 pub(crate) fn pod(key: &str, node: &str, addresses: &[&str], more: &str) -> Pod {
     Pod {
         key: pod_key(key),
-        labels: labels(more),
+        labels: labels(more).into(),
         node: Some(node.to_owned()),
         addresses: addresses.iter().map(|text| addr(text)).collect(),
         host_network: false,
@@ -121,12 +123,12 @@ pub(crate) fn named(protocol: u8, name: &str) -> PortMatch {
 
 /// A rule that allows.
 pub(crate) fn allow(peers: Peers, ports: Ports) -> Rule {
-    Rule { action: Action::Allow, peers, ports }
+    Rule { at: RuleField::of(Direction::Ingress, 0), action: Action::Allow, peers, ports }
 }
 
 /// A rule that denies.
 pub(crate) fn deny(peers: Peers, ports: Ports) -> Rule {
-    Rule { action: Action::Deny, peers, ports }
+    Rule { at: RuleField::of(Direction::Ingress, 0), action: Action::Deny, peers, ports }
 }
 
 /// A NetworkPolicy without sections.
@@ -136,10 +138,38 @@ pub(crate) fn policy(key: &str, pods: &str) -> Policy {
         key: PolicyKey { kind: PolicyKind::NetworkPolicy, namespace: namespace.clone(), name },
         tier: Tier::Normal,
         priority: 0,
-        subject: Subject { namespaces: NamespaceMatch::Named(namespace), pods: selector(pods) },
-        ingress: None,
-        egress: None,
+        parts: vec![Part {
+            subject: Subject::Pods { namespaces: NamespaceMatch::Named(namespace), pods: selector(pods) },
+            ingress: None,
+            egress: None,
+        }],
     }
+}
+
+/// The policy with its rules named by where they stand.
+pub(crate) fn numbered(mut policy: Policy) -> Policy {
+    for part in &mut policy.parts {
+        for (direction, section) in
+            [(Direction::Ingress, &mut part.ingress), (Direction::Egress, &mut part.egress)]
+        {
+            for (index, rule) in (0..).zip(section.iter_mut().flat_map(|rules| &mut rules.rules)) {
+                rule.at = RuleField::of(direction, index);
+            }
+        }
+    }
+    policy
+}
+
+/// The policy with these rules for ingress.
+pub(crate) fn with_ingress(mut policy: Policy, rules: Option<Rules>) -> Policy {
+    policy.parts[0].ingress = rules;
+    numbered(policy)
+}
+
+/// The policy with these rules for egress.
+pub(crate) fn with_egress(mut policy: Policy, rules: Option<Rules>) -> Policy {
+    policy.parts[0].egress = rules;
+    numbered(policy)
 }
 
 /// A section that isolates.

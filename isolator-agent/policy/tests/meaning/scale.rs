@@ -54,8 +54,8 @@ fn cluster(pods: u32, policies: u32) -> Vec<Object> {
             mk::pods_in(&namespace, &format!("app!=a{}", number % 13)),
             mk::block(&format!("203.{}.{}.0/24", number >> 8 & 0xff, number & 0xff), &[]),
         ];
-        policy.ingress = mk::isolating(vec![mk::allow(Peers::OneOf(peers.clone()), port.clone())]);
-        policy.egress =
+        policy.parts[0].ingress = mk::isolating(vec![mk::allow(Peers::OneOf(peers.clone()), port.clone())]);
+        policy.parts[0].egress =
             mk::isolating(vec![mk::allow(Peers::OneOf(peers), Ports::Any), mk::allow(Peers::Any, port)]);
         objects.push(Object::Policy(policy));
     }

@@ -10,7 +10,9 @@ use isolator_policy::meaning::compile::compile;
 use isolator_policy::meaning::explain::{Needed, explain};
 use isolator_policy::meaning::flow::{End, FlowError, FlowSpec, find, judging_node};
 use isolator_policy::meaning::oracle::judge;
-use isolator_policy::model::{Action, Entity, Namespace, Peer, Peers, Pod, Policy, Ports, Rule, Tier};
+use isolator_policy::model::{
+    Action, Entity, Namespace, Peer, Peers, Pod, Policy, Ports, Rule, RuleField, Tier,
+};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -49,15 +51,15 @@ fn cluster() -> Vec<Object> {
 }
 
 fn ingress(key: &str, pods: &str, rules: Vec<Rule>) -> Object {
-    Object::Policy(Policy { ingress: isolating(rules), ..policy(key, pods) })
+    Object::Policy(with_ingress(policy(key, pods), isolating(rules)))
 }
 
 fn egress(key: &str, pods: &str, rules: Vec<Rule>) -> Object {
-    Object::Policy(Policy { egress: isolating(rules), ..policy(key, pods) })
+    Object::Policy(with_egress(policy(key, pods), isolating(rules)))
 }
 
 fn tiered(key: &str, tier: Tier, priority: u32, rules: Vec<Rule>) -> Object {
-    Object::Policy(Policy { tier, priority, ingress: adding(rules), ..policy(key, "") })
+    Object::Policy(with_ingress(Policy { tier, priority, ..policy(key, "") }, adding(rules)))
 }
 
 fn one_of(peers: &[Peer]) -> Peers {
@@ -73,7 +75,7 @@ fn ports(list: &[isolator_policy::model::PortMatch]) -> Vec<Rule> {
 }
 
 fn rule(action: Action) -> Rule {
-    Rule { action, peers: Peers::Any, ports: Ports::Any }
+    Rule { action, ..allow(Peers::Any, Ports::Any) }
 }
 
 fn accepting(name: &str, tenant: &str, accepts: &str) -> Object {
@@ -395,13 +397,11 @@ fn tiers() -> Vec<Case> {
     vec![
         Case {
             name: "deny beats allow, whatever is written first",
-            with: vec![Object::Policy(Policy {
-                ingress: isolating(vec![
-                    allow(Peers::Any, Ports::Any),
-                    deny(web(), Ports::OneOf(vec![range(TCP, 80, 80)])),
-                ]),
-                ..policy("ops/np", "app=db")
-            })],
+            with: vec![ingress(
+                "ops/np",
+                "app=db",
+                vec![allow(Peers::Any, Ports::Any), deny(web(), Ports::OneOf(vec![range(TCP, 80, 80)]))],
+            )],
             pass: &["ops/web > ops/db tcp 81", "lab/web > ops/db tcp 80"],
             drop: &[("ops/web > ops/db tcp 80", "NetworkPolicy ops/np ingress[1]")],
         },
@@ -425,10 +425,10 @@ fn tiers() -> Vec<Case> {
         },
         Case {
             name: "a policy that does not isolate leaves the rest open",
-            with: vec![Object::Policy(Policy {
-                ingress: adding(vec![deny(web(), Ports::Any)]),
-                ..policy("ops/np", "app=db")
-            })],
+            with: vec![Object::Policy(with_ingress(
+                policy("ops/np", "app=db"),
+                adding(vec![deny(web(), Ports::Any)]),
+            ))],
             pass: &["lab/web > ops/db tcp 80"],
             drop: &[("ops/web > ops/db tcp 80", "NetworkPolicy ops/np ingress[0]")],
         },
@@ -593,8 +593,8 @@ fn an_explanation_says_what_each_rule_lacks() {
     assert_eq!(
         explained.ingress.needed,
         [
-            Needed::AddPort { policy: policy.clone(), index: 0 },
-            Needed::AddPeer { policy: policy.clone(), index: 1 },
+            Needed::AddPort { policy: policy.clone(), rule: RuleField::of(Direction::Ingress, 0) },
+            Needed::AddPeer { policy: policy.clone(), rule: RuleField::of(Direction::Ingress, 1) },
             Needed::AddRule(vec![policy])
         ]
     );

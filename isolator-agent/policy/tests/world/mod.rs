@@ -159,7 +159,7 @@ pub(crate) fn mixed(a: &Knobs, b: &Knobs, mask: &[u8]) -> Knobs {
 
 /// The cells of a row, with `Allow` where the row of the opposite direction allows the group everything.
 fn row(cells: &[Cell], opposite: &[Cell], rotate: u8) -> Vec<CellSpec> {
-    let mut specs = vec![CellSpec::ByPort(Vec::new()); GROUPS as usize];
+    let mut specs = vec![CellSpec::ByPort([].into()); GROUPS as usize];
     for (group, (cell, other)) in cells.iter().zip(opposite).enumerate() {
         let allow = if other[..] == [(0, true)] { Effect::Allow } else { Effect::AllowTracked };
         let verdict = |allowed: bool| VerdictSpec {
@@ -211,7 +211,7 @@ impl From<&Knobs> for World {
             groups: u32::from(GROUPS),
             addresses: pool.iter().zip(addresses).filter_map(|(a, g)| g.map(|g| (*a, behind(g)))).collect(),
             prefixes: prefix_pool().into_iter().zip(prefixes).enumerate().filter_map(always).collect(),
-            rows,
+            rows: rows.into(),
             startup: [Some(startup); 2],
             endpoints: numbered
                 .filter_map(|(i, spec)| spec.as_ref().map(|spec| (pod(i as u8), endpoint(spec))))

@@ -7,8 +7,8 @@ mod run;
 
 pub use observe::{ObserveArgs, VerdictFilter};
 pub use policy::{
-    Engine, ExplainArgs, FolderArgs, GetPolicyArgs, LintArgs, ListPoliciesArgs, MatrixArgs, PolicyCommand,
-    VerdictsArgs,
+    Engine, ExplainArgs, FailOn, FolderArgs, GetPolicyArgs, LintArgs, ListPoliciesArgs, MatrixArgs,
+    PolicyCommand, VerdictsArgs,
 };
 pub use run::{RunArgs, SourceKind, Startup};
 
@@ -51,7 +51,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "DIR", env = "ISOLATOR_RUN_DIR", default_value = RUN_DIR)]
     #[arg(help_heading = "Global options", hide_env_values = true)]
     pub run_dir: PathBuf,
-    /// How to print: table, wide (all columns), json or yaml; the names in json and yaml are stable.
+    /// How to print: table, wide (all columns), json or yaml, whose names are stable; some commands: sarif, html.
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value = "table")]
     #[arg(help_heading = "Global options", hide_possible_values = true)]
     pub output: Format,
@@ -72,6 +72,10 @@ pub enum Format {
     Json,
     /// YAML; the same names as JSON.
     Yaml,
+    /// SARIF 2.1.0, for code review tools: `policy lint` alone.
+    Sarif,
+    /// One page that needs nothing else: `policy matrix` alone.
+    Html,
 }
 
 /// When to colour.
@@ -96,7 +100,9 @@ pub fn plain_wanted() -> bool {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// The daemon: keeps the kernel right for the pods of this node.
-    #[command(after_help = "Example:\n  isolator run --source manifests --manifests /etc/isolator/manifests")]
+    #[command(
+        after_help = "Example:\n  isolator run --manifests /etc/isolator/manifests\n  isolator run --kubeconfig /etc/kubernetes/kubelet.conf"
+    )]
     Run(RunArgs),
     /// Health, attachments, map occupancy and problems of this node.
     #[command(after_help = "Exit code 1 when anything is unhealthy.\n\nExample:\n  isolator status -o json")]

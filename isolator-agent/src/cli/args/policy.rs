@@ -13,8 +13,7 @@ pub enum PolicyCommand {
     #[command(after_help = "Example:\n  isolator policy get tc-alpha/deny-cross-tenant -f manifests/")]
     Get(GetPolicyArgs),
     /// What is wrong or suspicious, by file, document and field.
-    #[command(after_help = "Exit code 1 when anything is not enforced as written.\n\n\
-                            Example:\n  isolator policy lint -f manifests/")]
+    #[command(after_help = LINT)]
     Lint(LintArgs),
     /// Why a flow gets its verdict.
     #[command(after_help = "Exit code 1 when the flow is denied.\n\n\
@@ -29,6 +28,16 @@ pub enum PolicyCommand {
     #[command(after_help = VERDICTS)]
     Verdicts(VerdictsArgs),
 }
+
+const LINT: &str = "\
+Exit codes:
+  0  nothing is found, or only what --fail-on does not ask for
+  1  something is found that is at least as bad as --fail-on says
+  2  the input cannot be used: it is not there, or not one object in it can be read
+
+Examples:
+  isolator policy lint -f manifests/ --fail-on warning
+  isolator policy lint -f manifests/ -o sarif > isolator.sarif";
 
 const VERDICTS: &str = "\
 A flow is one line:
@@ -80,6 +89,18 @@ pub struct LintArgs {
     /// Where policies are read from.
     #[command(flatten)]
     pub folder: FolderArgs,
+    /// What makes the exit code 1.
+    #[arg(long, value_enum, value_name = "SEVERITY", default_value = "error")]
+    pub fail_on: FailOn,
+}
+
+/// What makes a check fail.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailOn {
+    /// Anything that is found.
+    Warning,
+    /// Only what is not enforced as written.
+    Error,
 }
 
 /// `isolator policy explain`

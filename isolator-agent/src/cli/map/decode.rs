@@ -166,6 +166,8 @@ fn word(image: &Image, word: Word) -> Value {
         Kind::AllowTracked => "allow-tracked",
         Kind::Ports => return json!({ "verdict": "ports", "ports": word.number() }),
         Kind::Redirect => "redirect",
+        Kind::Service => "service",
+        Kind::ServiceTracked => "service-tracked",
     };
     json!({ "verdict": kind, "by": rule(image, word.number()) })
 }
@@ -198,12 +200,12 @@ fn connection_key(image: &Image, key: &ConnectionKey) -> String {
 }
 
 fn connection(image: &Image, connection: &Connection) -> Value {
-    let Connection { generation, seen, rule: number, opener, state, reserved: _ } = connection;
+    let Connection { generation, seen, rule: number, opener, state, sender: _ } = connection;
     let opener = if *opener == Direction::Egress as u8 { Direction::Egress } else { Direction::Ingress };
     let closing = match state {
-        0 => "no",
         state if state & Connection::CLOSED != 0 => "closed",
-        _ => "half",
+        state if state & (Connection::FIN_FORWARD | Connection::FIN_REPLY) != 0 => "half",
+        _ => "no",
     };
     json!({
         "opened_by": opener.name(),
@@ -211,5 +213,6 @@ fn connection(image: &Image, connection: &Connection) -> Value {
         "seen_ticks": seen,
         "by": rule(image, *number),
         "closing": closing,
+        "service": state & Connection::SERVICE != 0,
     })
 }

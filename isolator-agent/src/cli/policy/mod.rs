@@ -1,13 +1,13 @@
 //! `isolator policy …`: policies as understood, from files or from the folder that the daemon watches. Not
 //! here: many flows in one call (`verdicts`).
 
-mod checks;
 mod explain;
 mod get;
 mod lint;
 mod list;
 mod matrix;
-mod phrase;
+mod sarif;
+mod standing;
 
 pub(super) use lint::line as problem_line;
 

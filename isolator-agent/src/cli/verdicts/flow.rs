@@ -1,6 +1,6 @@
 //! One line of input as a flow. Not here: verdicts.
 
-use crate::cli::words;
+use crate::cli::{translated, words};
 use crate::flows::text::{protocol_name, protocol_number};
 use anyhow::{Context, Result, anyhow, bail};
 use isolator_common::conntrack::protocol;
@@ -47,7 +47,9 @@ pub(super) fn parse(line: &[u8], snapshot: &Snapshot) -> Result<FlowSpec> {
         }
     };
     let (from, to) = (end(&from).context("from")?, end(&to).context("to")?);
-    Ok(FlowSpec { from, to, protocol: number, port })
+    let flow = FlowSpec { from, to, protocol: number, port };
+    translated::refuse(snapshot, &flow)?;
+    Ok(flow)
 }
 
 /// The same end by its address of one family.

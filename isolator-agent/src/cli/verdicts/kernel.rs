@@ -13,7 +13,7 @@ use isolator_common::tables::name;
 use isolator_policy::cluster::snapshot::Snapshot;
 use isolator_policy::datapath::diff::diff;
 use isolator_policy::datapath::image::{Image, Op};
-use std::collections::BTreeMap;
+use isolator_policy::shared::SharedMap;
 
 /// Where test runs arrive: the loopback interface.
 const INTERFACE: u32 = 1;
@@ -34,7 +34,7 @@ pub(super) fn engine(snapshot: &Snapshot) -> Result<Engine<'_, Kernel>> {
 pub(super) struct Kernel {
     loaded: Loaded,
     events: Reader,
-    endpoints: BTreeMap<u32, Endpoint>,
+    endpoints: SharedMap<u32, Endpoint>,
     /// Id of the endpoint under test, never used twice: so no connection is found that an earlier flow left.
     id: u32,
 }
@@ -76,8 +76,8 @@ impl Machine for Kernel {
 
 /// Room for an image and no more: maps of full size would take a second and a gigabyte per node.
 fn room(image: &Image) -> Capacities {
-    fn after<V>(map: &BTreeMap<u32, V>) -> usize {
-        map.last_key_value().map_or(0, |(index, _)| *index as usize + 1)
+    fn after<V>(map: &SharedMap<u32, V>) -> usize {
+        map.last().map_or(0, |(index, _)| *index as usize + 1)
     }
     let v4 = image.blocks.keys().filter(|block| block.is_v4()).count();
     [

@@ -1,30 +1,53 @@
 //! A document becomes objects in our types: dispatch by kind, lists flattened. Not here: what happens to
 //! an object whose new version is broken (`files`).
 
+pub(crate) mod access;
+mod cidr_group;
+mod cilium;
 mod cluster;
+mod cluster_network_policy;
 mod metadata;
 mod net;
 mod network_policy;
 mod pod;
 mod report;
 mod selector;
+mod service;
 
 use self::metadata::Scope;
-use self::report::{Origin, Report};
+use self::report::{Origin, Report, Unknown};
 use super::documents::Document;
 use super::node::{Data, Node, child, entry};
+use isolator_common::addr::Prefix;
 use isolator_policy::cluster::change::{Object, ObjectKey};
-use isolator_policy::model::{PodKey, PolicyKey, PolicyKind, Problem};
+use isolator_policy::model::{Place, PodKey, Policy, PolicyKey, PolicyKind, Problem, ServiceKey};
+
+/// A range of addresses from its text, as every object's.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn prefix(text: &str) -> Result<Prefix, String> {
+    net::prefix(text).map(|(prefix, _)| prefix)
+}
 
 /// What one object of a document turned out to be.
 #[derive(Debug)]
 pub(crate) struct Item {
+    /// Its name, as `Kind namespace/name`, as far as known.
+    pub(crate) name: String,
     /// The object, as far as it could be read.
     pub(crate) found: Found,
     /// Where its text begins.
-    pub(crate) place: String,
+    pub(crate) place: Place,
     /// What is wrong with it.
     pub(crate) problems: Vec<Problem>,
+}
+
+impl Item {
+    fn new(found: Found, report: Report<'_>) -> Self {
+        let (name, place) = (report.name().to_owned(), report.place(""));
+        Item { name, found, place, problems: report.into_problems() }
+    }
 }
 
 /// How far an object could be read.
@@ -49,12 +72,46 @@ pub(crate) fn convert(file: &str, document: &Document) -> Vec<Item> {
             object(&origin, root, "", None, &mut items);
         }
         Err((at, message)) => {
-            let place = report::place(file, document.number, *at);
-            let problems = vec![report::unreadable(&place, message)];
-            items.push(Item { found: Found::Unreadable, place, problems });
+            let place = report::place(file, document.number, *at, "");
+            let problems = vec![report::unreadable(place.clone(), message)];
+            items.push(Item { name: String::new(), found: Found::Unreadable, place, problems });
         }
     }
     items
+}
+
+/// An object of an API server, whose lists leave `apiVersion` and `kind` out. Unknown fields are let pass, but not in
+/// what decides about packets by itself.
+pub(crate) fn of_api(kind: &str, node: &Node) -> Item {
+    let origin = Origin { file: "", document: 0, root: node, begin: node.at };
+    let mut report = Report::new(&origin, "");
+    report.name_object(kind, node);
+    let found = match Ours::of(kind) {
+        Some((ours, _)) => {
+            report.pass(match ours {
+                Ours::Policy(_) | Ours::CidrGroup => Unknown::InMetadata,
+                Ours::Namespace
+                | Ours::Node
+                | Ours::Pod
+                | Ours::Service
+                | Ours::EndpointSlice
+                | Ours::ServiceRange => Unknown::Passed,
+            });
+            ours.convert(node, &mut report)
+        }
+        None => {
+            let message = format!("not enforced: the kind {kind} is not supported yet");
+            report.error("unsupported-kind", "kind", message);
+            Found::Other
+        }
+    };
+    Item::new(found, report)
+}
+
+/// The version in which a kind is read, `group/version` or `version`; `None` where it is not read at all.
+#[cfg(test)]
+pub(crate) fn version_of(kind: &str) -> Option<&'static str> {
+    Ours::of(kind).map(|(_, version)| version)
 }
 
 /// apiVersion and kind that the entries of a typed list (`PodList`) may leave out.
@@ -74,7 +131,7 @@ fn object(
 ) {
     let mut report = Report::new(origin, prefix);
     let mut item = |found, report: Report<'_>| {
-        items.push(Item { found, place: report.place(""), problems: report.into_problems() });
+        items.push(Item::new(found, report));
     };
     if !matches!(node.data, Data::Mapping(_)) {
         report.error(
@@ -141,11 +198,7 @@ fn list(origin: &Origin<'_>, node: &Node, prefix: &str, of: Option<TypeOfItems<'
         _ => {
             let mut report = Report::new(origin, prefix);
             report.error("unreadable", "items", "`items` of a list must be a list of objects");
-            items.push(Item {
-                found: Found::Unreadable,
-                place: report.place(""),
-                problems: report.into_problems(),
-            });
+            items.push(Item::new(Found::Unreadable, report));
         }
     }
 }
@@ -156,7 +209,11 @@ enum Ours {
     Namespace,
     Node,
     Pod,
-    NetworkPolicy,
+    Policy(PolicyKind),
+    Service,
+    EndpointSlice,
+    CidrGroup,
+    ServiceRange,
 }
 
 impl Ours {
@@ -165,7 +222,18 @@ impl Ours {
             "Namespace" => (Ours::Namespace, "v1"),
             "Node" => (Ours::Node, "v1"),
             "Pod" => (Ours::Pod, "v1"),
-            "NetworkPolicy" => (Ours::NetworkPolicy, "networking.k8s.io/v1"),
+            "NetworkPolicy" => (Ours::Policy(PolicyKind::NetworkPolicy), "networking.k8s.io/v1"),
+            "CiliumNetworkPolicy" => (Ours::Policy(PolicyKind::CiliumNetworkPolicy), "cilium.io/v2"),
+            "CiliumClusterwideNetworkPolicy" => {
+                (Ours::Policy(PolicyKind::CiliumClusterwideNetworkPolicy), "cilium.io/v2")
+            }
+            "ClusterNetworkPolicy" => {
+                (Ours::Policy(PolicyKind::ClusterNetworkPolicy), "policy.networking.k8s.io/v1alpha2")
+            }
+            "Service" => (Ours::Service, "v1"),
+            "EndpointSlice" => (Ours::EndpointSlice, "discovery.k8s.io/v1"),
+            "CiliumCIDRGroup" => (Ours::CidrGroup, "cilium.io/v2"),
+            "ServiceCIDR" => (Ours::ServiceRange, "networking.k8s.io/v1"),
             _ => return None,
         })
     }
@@ -173,17 +241,23 @@ impl Ours {
     /// The object's name, where it can be read, however bad the rest is.
     fn key(self, node: &Node) -> Option<ObjectKey> {
         let scope = match self {
-            Ours::Namespace | Ours::Node => Scope::Cluster,
-            Ours::Pod | Ours::NetworkPolicy => Scope::Namespaced,
+            Ours::Policy(PolicyKind::CiliumClusterwideNetworkPolicy | PolicyKind::ClusterNetworkPolicy)
+            | Ours::Namespace
+            | Ours::Node
+            | Ours::CidrGroup
+            | Ours::ServiceRange => Scope::Cluster,
+            Ours::Pod | Ours::Policy(_) | Ours::Service | Ours::EndpointSlice => Scope::Namespaced,
         };
         let (namespace, name) = metadata::name(node, scope)?;
         Some(match self {
             Ours::Namespace => ObjectKey::Namespace(name),
             Ours::Node => ObjectKey::Node(name),
             Ours::Pod => ObjectKey::Pod(PodKey { namespace, name }),
-            Ours::NetworkPolicy => {
-                ObjectKey::Policy(PolicyKey { kind: PolicyKind::NetworkPolicy, namespace, name })
-            }
+            Ours::Policy(kind) => ObjectKey::Policy(PolicyKey { kind, namespace, name }),
+            Ours::Service => ObjectKey::Service(ServiceKey { namespace, name }),
+            Ours::EndpointSlice => ObjectKey::EndpointSlice(ServiceKey { namespace, name }),
+            Ours::CidrGroup => ObjectKey::CidrGroup(name),
+            Ours::ServiceRange => ObjectKey::ServiceRange(name),
         })
     }
 
@@ -198,9 +272,23 @@ impl Ours {
             ObjectKey::Namespace(name) => cluster::namespace(name, node, report).map(Object::Namespace),
             ObjectKey::Node(name) => cluster::node(name, node, report).map(Object::Node),
             ObjectKey::Pod(key) => pod::pod(key, node, report).map(Object::Pod),
-            ObjectKey::Policy(key) => network_policy::policy(key, node, report).map(Object::Policy),
+            ObjectKey::Policy(key) => policy(key, node, report).map(Object::Policy),
+            ObjectKey::Service(key) => service::service(key, node, report).map(Object::Service),
+            ObjectKey::EndpointSlice(key) => service::slice(key, node, report).map(Object::EndpointSlice),
+            ObjectKey::CidrGroup(name) => cidr_group::group(name, node, report).map(Object::CidrGroup),
+            ObjectKey::ServiceRange(name) => service::range(name, node, report).map(Object::ServiceRange),
         };
         object.map_or(Found::Broken(key), Found::Object)
+    }
+}
+
+fn policy(key: &PolicyKey, node: &Node, report: &mut Report<'_>) -> Option<Policy> {
+    match key.kind {
+        PolicyKind::NetworkPolicy => network_policy::policy(key, node, report),
+        PolicyKind::CiliumNetworkPolicy | PolicyKind::CiliumClusterwideNetworkPolicy => {
+            cilium::policy(key, node, report)
+        }
+        PolicyKind::ClusterNetworkPolicy => cluster_network_policy::policy(key, node, report),
     }
 }
 
@@ -224,28 +312,25 @@ fn standing(api_version: &str, kind: &str) -> Standing {
     let (group, _) = api_version.rsplit_once('/').unwrap_or(("", api_version));
     let kubernetes = !group.contains('.') || group.ends_with(".k8s.io");
     if let Some((ours, wanted)) = Ours::of(kind) {
-        return match (api_version == wanted, kubernetes) {
-            (true, _) => Standing::Ours(ours),
-            (false, true) => Standing::OtherVersion(ours, wanted),
-            // Calico's NetworkPolicy, for one: another object that has the same kind.
-            (false, false) => Standing::Unsupported,
-        };
+        if api_version == wanted {
+            return Standing::Ours(ours);
+        }
+        let same_group = wanted.rsplit_once('/').is_some_and(|(wanted, _)| wanted == group);
+        if kubernetes || same_group {
+            return Standing::OtherVersion(ours, wanted);
+        }
     }
+    // Calico's NetworkPolicy, for one, is another object that has the same kind.
     let is_policy = kind.ends_with("NetworkPolicy") || kind.ends_with("NetworkPolicySet");
-    if is_policy || matches!(kind, "CiliumCIDRGroup" | "NetworkSet" | "GlobalNetworkSet") {
+    if is_policy || matches!(kind, "NetworkSet" | "GlobalNetworkSet") {
         return Standing::Unsupported;
     }
     match (group, kind) {
         ("apps", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet")
         | ("batch", "Job" | "CronJob")
         | ("", "ReplicationController" | "PodTemplate") => Standing::CreatesPods,
-        (
-            "",
-            "Service" | "Endpoints" | "ConfigMap" | "Secret" | "ServiceAccount" | "LimitRange"
-            | "ResourceQuota",
-        )
+        ("", "Endpoints" | "ConfigMap" | "Secret" | "ServiceAccount" | "LimitRange" | "ResourceQuota")
         | ("", "PersistentVolume" | "PersistentVolumeClaim" | "Event")
-        | ("discovery.k8s.io", "EndpointSlice")
         | ("networking.k8s.io", "Ingress" | "IngressClass" | "ServiceCIDR" | "IPAddress")
         | ("apps", "ControllerRevision")
         | ("autoscaling" | "policy" | "coordination.k8s.io" | "events.k8s.io" | "storage.k8s.io", _)

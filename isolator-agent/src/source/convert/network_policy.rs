@@ -6,9 +6,10 @@ use super::metadata::{self, Scope, is_dns_subdomain};
 use super::net;
 use super::report::Report;
 use super::selector::selector;
+use isolator_common::policy::Direction;
 use isolator_policy::model::{
-    Action, NamespaceMatch, Peer, Peers, Policy, PolicyKey, PortMatch, Ports, Rule, Rules, Selector, Subject,
-    Tier,
+    Action, NamespaceMatch, Part, Peer, Peers, Policy, PolicyKey, PortMatch, Ports, Rule, RuleField, Rules,
+    Selector, Subject, Tier,
 };
 use k8s_openapi::api::networking::v1 as api;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -40,25 +41,25 @@ pub(crate) fn policy(key: &PolicyKey, tree: &Tree, report: &mut Report<'_>) -> O
         }
     }
     let own = &key.namespace;
-    let ingress = ingress.into_iter().enumerate().map(|(index, rule)| {
-        let field = entry("spec.ingress", index);
+    let ingress = (0..).zip(ingress).map(|(index, rule)| {
         let api::NetworkPolicyIngressRule { from, ports } = rule;
-        self::rule(own, &field, "from", from, ports, report)
+        self::rule(own, RuleField::of(Direction::Ingress, index), "from", from, ports, report)
     });
     let ingress: Vec<Rule> = ingress.collect();
-    let egress = egress.into_iter().enumerate().map(|(index, rule)| {
-        let field = entry("spec.egress", index);
+    let egress = (0..).zip(egress).map(|(index, rule)| {
         let api::NetworkPolicyEgressRule { to, ports } = rule;
-        self::rule(own, &field, "to", to, ports, report)
+        self::rule(own, RuleField::of(Direction::Egress, index), "to", to, ports, report)
     });
     let egress: Vec<Rule> = egress.collect();
     report.accept(Policy {
         key: key.clone(),
         tier: Tier::Normal,
         priority: 0,
-        subject: Subject { namespaces: NamespaceMatch::Named(own.clone()), pods },
-        ingress: types.ingress.then_some(Rules { default_deny: true, rules: ingress }),
-        egress: types.egress.then_some(Rules { default_deny: true, rules: egress }),
+        parts: vec![Part {
+            subject: Subject::Pods { namespaces: NamespaceMatch::Named(own.clone()), pods },
+            ingress: types.ingress.then_some(Rules { default_deny: true, rules: ingress }),
+            egress: types.egress.then_some(Rules { default_deny: true, rules: egress }),
+        }],
     })
 }
 
@@ -92,27 +93,28 @@ fn types(names: &[String], has_egress: bool, report: &mut Report<'_>) -> Types {
 /// One rule of either direction; `side` is `from` or `to`.
 fn rule(
     own: &str,
-    field: &str,
+    at: RuleField,
     side: &str,
     peers: Option<Vec<api::NetworkPolicyPeer>>,
     ports: Option<Vec<api::NetworkPolicyPort>>,
     report: &mut Report<'_>,
 ) -> Rule {
     let (peers, ports) = (peers.unwrap_or_default(), ports.unwrap_or_default());
-    let side = child(field, side);
+    let field = format!("spec.{at}");
+    let side = child(&field, side);
     let matches = peers.into_iter().enumerate();
     let matches: Vec<Option<Peer>> =
         matches.map(|(index, each)| peer(own, each, &entry(&side, index), report)).collect();
     // Absent and empty mean the same: everybody. A list whose entries are all bad must not become that.
     let peers =
         if matches.is_empty() { Peers::Any } else { Peers::OneOf(matches.into_iter().flatten().collect()) };
-    let field = child(field, "ports");
+    let field = child(&field, "ports");
     let matches = ports.into_iter().enumerate();
     let matches: Vec<Option<PortMatch>> =
         matches.map(|(index, each)| port(each, &entry(&field, index), report)).collect();
     let ports =
         if matches.is_empty() { Ports::Any } else { Ports::OneOf(matches.into_iter().flatten().collect()) };
-    Rule { action: Action::Allow, peers, ports }
+    Rule { at, action: Action::Allow, peers, ports }
 }
 
 fn peer(own: &str, peer: api::NetworkPolicyPeer, field: &str, report: &mut Report<'_>) -> Option<Peer> {

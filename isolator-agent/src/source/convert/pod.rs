@@ -40,7 +40,7 @@ pub(crate) fn pod(key: &PodKey, tree: &Tree, report: &mut Report<'_>) -> Option<
     let service_account = name(spec.service_account_name).or(name(spec.service_account));
     report.accept(Pod {
         key: key.clone(),
-        labels,
+        labels: labels.into(),
         node: name(spec.node_name),
         addresses,
         host_network: spec.host_network == Some(true),

@@ -2,12 +2,12 @@
 //! object that names the field which does not fit. Not here: what is right or wrong in a field.
 
 use super::super::node::{Mark, Node, child, entry};
-use isolator_policy::model::{Problem, Severity};
+use isolator_policy::model::{FilePlace, Place, Problem, Severity};
 use serde::de::DeserializeOwned;
 
 /// The document that an object comes from.
 pub(crate) struct Origin<'a> {
-    /// Name of the file.
+    /// Name of the file; empty where there is none.
     pub(crate) file: &'a str,
     /// Number of the document in the file, from 1.
     pub(crate) document: usize,
@@ -15,6 +15,18 @@ pub(crate) struct Origin<'a> {
     pub(crate) root: &'a Node,
     /// Where it begins.
     pub(crate) begin: Mark,
+}
+
+/// Which fields that the type does not know are let pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unknown {
+    /// None: a manifest says what a person wrote.
+    Refused,
+    /// Those of the metadata: an API server may be newer than we are, but a field of a policy that is not known
+    /// could narrow or widen it.
+    InMetadata,
+    /// All: an API server may be newer than we are.
+    Passed,
 }
 
 /// Collects what is wrong with one object.
@@ -26,23 +38,34 @@ pub(crate) struct Report<'a> {
     object: String,
     problems: Vec<Problem>,
     errors: usize,
+    /// What to say of unknown fields beside that they are.
+    unknown: &'static str,
+    /// Which of them are let pass.
+    passed: Unknown,
 }
 
-/// A place as people and editors write it.
-pub(crate) fn place(file: &str, document: usize, at: Mark) -> String {
-    match at {
-        Mark { line: 0, .. } => format!("{file} (document {document})"),
-        Mark { line, column: 0 } => format!("{file}:{line} (document {document})"),
-        Mark { line, column } => format!("{file}:{line}:{column} (document {document})"),
+/// A place in a file; `within` is the object's field in its document.
+/// Unknown where there is no file.
+pub(crate) fn place(file: &str, document: usize, at: Mark, within: &str) -> Place {
+    if file.is_empty() {
+        return Place::Unknown;
     }
+    FilePlace {
+        file: file.to_owned(),
+        document: u32::try_from(document).unwrap_or(u32::MAX),
+        line: at.line,
+        column: at.column,
+        within: within.to_owned(),
+    }
+    .into()
 }
 
 /// The problem of a document that is no tree.
-pub(crate) fn unreadable(place: &str, message: &str) -> Problem {
+pub(crate) fn unreadable(place: Place, message: &str) -> Problem {
     Problem {
         severity: Severity::Error,
         code: "unreadable",
-        place: place.to_owned(),
+        place,
         object: String::new(),
         field: String::new(),
         message: message.to_owned(),
@@ -52,7 +75,20 @@ pub(crate) fn unreadable(place: &str, message: &str) -> Problem {
 impl<'a> Report<'a> {
     /// Nothing is wrong yet.
     pub(crate) fn new(origin: &'a Origin<'a>, prefix: &'a str) -> Self {
-        Report { origin, prefix, object: String::new(), problems: Vec::new(), errors: 0 }
+        Report {
+            origin,
+            prefix,
+            object: String::new(),
+            problems: Vec::new(),
+            errors: 0,
+            unknown: "",
+            passed: Unknown::Refused,
+        }
+    }
+
+    /// Learns which unknown fields are let pass.
+    pub(crate) fn pass(&mut self, unknown: Unknown) {
+        self.passed = unknown;
     }
 
     /// Learns the object's name from its metadata, for messages alone.
@@ -63,13 +99,20 @@ impl<'a> Report<'a> {
         self.object = match (text("namespace"), kind) {
             (_, "Namespace" | "Node") => format!("{kind} {name}"),
             (Some(namespace), _) => format!("{kind} {namespace}/{name}"),
-            (None, "Pod" | "NetworkPolicy") => format!("{kind} default/{name}"),
+            (None, "Pod" | "NetworkPolicy" | "CiliumNetworkPolicy" | "Role" | "RoleBinding") => {
+                format!("{kind} default/{name}")
+            }
             (None, _) => format!("{kind} {name}"),
         };
     }
 
+    /// The object's name, as `Kind namespace/name`, as far as known.
+    pub(crate) fn name(&self) -> &str {
+        &self.object
+    }
+
     /// The place of a field of the object; of the object itself where `field` is empty.
-    pub(crate) fn place(&self, field: &str) -> String {
+    pub(crate) fn place(&self, field: &str) -> Place {
         let path = if self.prefix.is_empty() || field.is_empty() {
             format!("{}{field}", self.prefix)
         } else {
@@ -79,11 +122,7 @@ impl<'a> Report<'a> {
         if at.line == 0 {
             at = self.origin.begin;
         }
-        let place = place(self.origin.file, self.origin.document, at);
-        match (self.prefix, place.strip_suffix(')')) {
-            ("", _) | (_, None) => place,
-            (prefix, Some(place)) => format!("{place}, {prefix})"),
-        }
+        place(self.origin.file, self.origin.document, at, self.prefix)
     }
 
     /// Something that makes the object unacceptable.
@@ -112,6 +151,11 @@ impl<'a> Report<'a> {
         self.problems.push(Problem { severity, code, place, object, field, message });
     }
 
+    /// Learns why an unknown field of this kind cannot be let pass.
+    pub(crate) fn unknown_fields(&mut self, why: &'static str) {
+        self.unknown = why;
+    }
+
     /// `value` where nothing made the object unacceptable.
     pub(crate) fn accept<T>(&self, value: T) -> Option<T> {
         (self.errors == 0).then_some(value)
@@ -133,10 +177,17 @@ impl<'a> Report<'a> {
             T::deserialize(serde_ignored::Deserializer::new(tracked, &mut ignored))
         };
         for field in unknown {
-            if !tolerated.iter().any(|tolerated| field.starts_with(tolerated)) {
+            let passed = match self.passed {
+                Unknown::Refused => false,
+                Unknown::InMetadata => field.starts_with("metadata."),
+                Unknown::Passed => true,
+            };
+            if !passed && !tolerated.iter().any(|tolerated| field.starts_with(tolerated)) {
                 let name = field.rsplit(['.', '[']).next().unwrap_or_default().trim_end_matches(']');
+                let why = self.unknown;
+                let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
                 let message =
-                    format!("the field `{name}` is not known here; correct its name or its indentation");
+                    format!("the field `{name}` is not known here{why}; correct its name or its indentation");
                 self.error("unknown-field", &field, message);
             }
         }

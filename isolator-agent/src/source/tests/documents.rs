@@ -2,8 +2,8 @@
 
 use super::super::documents::{self, Format};
 use super::super::node::Data;
+use super::load_text;
 use super::{assert_said, load, said};
-use crate::source::load_text;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

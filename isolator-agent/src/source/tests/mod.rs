@@ -1,17 +1,26 @@
 //! Tests of manifests. Not here: what the objects do to packets.
 
+mod cilium;
+mod cluster_network_policy;
 mod convert;
 mod documents;
 mod files;
+mod locate;
 mod network_policy;
+mod service;
 mod watch;
 
-use super::{Loaded, load_text};
+use super::{Loaded, Manifests};
 use isolator_policy::cluster::change::Object;
 
 /// Reads a text as the file `f.yaml`.
 fn load(text: &str) -> Loaded {
     load_text("f.yaml", text.as_bytes())
+}
+
+/// Reads bytes as the file `name`.
+fn load_text(name: &str, bytes: &[u8]) -> Loaded {
+    Manifests::of_text(name, bytes.to_vec()).load()
 }
 
 /// The problems as people read them.

@@ -2,10 +2,11 @@
 
 use super::{assert_said, load, one, policy_text, said};
 use isolator_common::addr::{Addr, Prefix};
+use isolator_common::policy::Direction;
 use isolator_policy::cluster::change::Object;
 use isolator_policy::model::{
-    Action, NamespaceMatch, Operator, Peer, Peers, Policy, PolicyKey, PolicyKind, PortMatch, Ports,
-    Requirement, Rule, Rules, Selector, Severity, Subject, Tier,
+    Action, NamespaceMatch, Operator, Part, Peer, Peers, Policy, PolicyKey, PolicyKind, PortMatch, Ports,
+    Requirement, Rule, RuleField, Rules, Selector, Severity, Subject, Tier,
 };
 use std::collections::BTreeSet;
 
@@ -27,19 +28,26 @@ fn named(namespace: &str) -> NamespaceMatch {
 
 /// The policy `x/np` on all pods of `x` with these rules.
 fn policy(ingress: Option<Vec<Rule>>, egress: Option<Vec<Rule>>) -> Policy {
-    let rules = |rules: Option<Vec<Rule>>| rules.map(|rules| Rules { default_deny: true, rules });
+    let numbered = |direction, rules: Option<Vec<Rule>>| {
+        let rules = rules?;
+        let rules =
+            (0..).zip(rules).map(|(index, rule)| Rule { at: RuleField::of(direction, index), ..rule });
+        Some(Rules { default_deny: true, rules: rules.collect() })
+    };
     Policy {
         key: PolicyKey { kind: PolicyKind::NetworkPolicy, namespace: "x".into(), name: "np".into() },
         tier: Tier::Normal,
         priority: 0,
-        subject: Subject { namespaces: named("x"), pods: Selector::everything() },
-        ingress: rules(ingress),
-        egress: rules(egress),
+        parts: vec![Part {
+            subject: Subject::Pods { namespaces: named("x"), pods: Selector::everything() },
+            ingress: numbered(Direction::Ingress, ingress),
+            egress: numbered(Direction::Egress, egress),
+        }],
     }
 }
 
 fn rule(peers: Peers, ports: Ports) -> Rule {
-    Rule { action: Action::Allow, peers, ports }
+    Rule { at: RuleField::of(Direction::Ingress, 0), action: Action::Allow, peers, ports }
 }
 
 fn v4(a: u8, b: u8, c: u8, bits: u32) -> Prefix {
@@ -150,8 +158,9 @@ fn selectors_become_the_model() {
         requirement("h", Operator::Exists),
         requirement("i", Operator::DoesNotExist),
     ]);
-    let subject = Subject { namespaces: named("x"), pods };
-    assert_eq!(one(&text), Object::Policy(Policy { subject, ..policy(Some(vec![]), None) }));
+    let mut wanted = policy(Some(vec![]), None);
+    wanted.parts[0].subject = Subject::Pods { namespaces: named("x"), pods };
+    assert_eq!(one(&text), Object::Policy(wanted));
 }
 
 #[test]

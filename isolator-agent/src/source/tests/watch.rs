@@ -60,7 +60,7 @@ impl Watched {
 
     fn names(&self) -> String {
         let names = self.objects.values().map(|object| match object {
-            Object::Policy(policy) => match policy.egress {
+            Object::Policy(policy) => match policy.parts[0].egress {
                 Some(_) => format!("{}*", policy.key.name),
                 None => policy.key.name.clone(),
             },
@@ -82,7 +82,7 @@ impl Watched {
                 return;
             }
             let next = async { tokio::time::timeout_at(deadline, self.source.updates.recv()).await };
-            let Ok(Some(Update { changes, problems })) = runtime.block_on(next) else {
+            let Ok(Some(Update { changes, problems, took: _ })) = runtime.block_on(next) else {
                 panic!("wanted {names:?} and {problem:?}, have {:?} and {text:?}", self.names());
             };
             self.problems = problems;
@@ -207,6 +207,24 @@ fn links_in_circles_and_into_nowhere_do_no_harm() {
     symlink("self.yaml", root.join("self.yaml")).unwrap();
     let mut watched = Watched::start(&root);
     watched.until("a", "self.yaml: the file cannot be read");
+}
+
+#[test]
+fn a_link_whose_target_is_gone_keeps_what_it_said() {
+    let temp = TempFolder::new();
+    let root = temp.manifests();
+    let target = temp.0.join("target.yaml");
+    fs::write(&target, policy("a", IN)).unwrap();
+    symlink(&target, root.join("a.yaml")).unwrap();
+    let mut watched = Watched::start(&root);
+    watched.until("a", "");
+    fs::rename(&target, temp.0.join("away.yaml")).unwrap();
+    temp.write("b.yaml", &policy("b", OUT));
+    // What happens to the target is not watched; the next comparison finds it, as when the folder is touched.
+    fs::create_dir(root.join("sub")).unwrap();
+    watched.until("a b*", "which is not there");
+    fs::remove_file(root.join("a.yaml")).unwrap();
+    watched.until("b*", "");
 }
 
 #[test]

@@ -1,24 +1,29 @@
 //! Identity numbers, for people: the same on every node without anybody being asked, because they are
-//! hashes of what they name. A number that is taken is probed onwards; numbers are dealt out sorted by hash
-//! and name, so every node probes alike. Enforcement never depends on them. Not here: groups.
+//! hashes of what they name. Where one is taken, the next that is free serves; numbers are dealt out in the
+//! order of what is asked for, of hash and of name, so every node deals alike, and one pod more moves only its
+//! neighbours. Enforcement never depends on them. Not here: groups.
 
-use super::blocks::Blocks;
 use crate::cluster::snapshot::{Owner, Snapshot};
-use crate::model::{Labels, Pod, PodKey, cidr};
-use isolator_common::addr::Prefix;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use crate::model::{Labels, Pod, cidr};
+use crate::shared::SharedMap;
+use isolator_common::addr::{Addr, Prefix};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 /// Reserved numbers, as Cilium deals them out.
 mod reserved {
     pub(super) const HOST: u32 = 1;
     pub(super) const UNMANAGED: u32 = 3;
     pub(super) const REMOTE_NODE: u32 = 6;
+    pub(super) const KUBE_APISERVER: u32 = 7;
     pub(super) const WORLD_IPV4: u32 = 9;
     pub(super) const WORLD_IPV6: u32 = 10;
-    pub(super) const NAMES: [(u32, &str); 5] = [
+    pub(super) const NAMES: [(u32, &str); 6] = [
         (HOST, "reserved:host"),
         (UNMANAGED, "reserved:unmanaged"),
         (REMOTE_NODE, "reserved:remote-node"),
+        (KUBE_APISERVER, "reserved:kube-apiserver"),
         (WORLD_IPV4, "reserved:world-ipv4"),
         (WORLD_IPV6, "reserved:world-ipv6"),
     ];
@@ -32,63 +37,175 @@ const FIRST_PREFIX: u32 = 1 << 24;
 const PREFIXES: u32 = 1 << 24;
 
 /// The numbers of everything in a cluster.
-pub(super) struct Identities<'a> {
-    /// By pod.
-    pods: HashMap<&'a PodKey, u32>,
-    /// A pod of each number.
-    examples: Vec<(u32, &'a Pod)>,
+#[derive(Debug, Default)]
+pub(super) struct Identities {
+    pods: BTreeMap<Named, Numbered>,
     prefixes: BTreeMap<Prefix, u32>,
+    /// What each number stands for.
+    names: SharedMap<u32, String>,
 }
 
-impl<'a> Identities<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot, blocks: &Blocks) -> Self {
-        let running = snapshot.pods().values().filter(|pod| pod.is_endpoint());
-        let mut sorted: Vec<(u64, &Pod)> = running.map(|pod| (hash_pod(pod), pod.as_ref())).collect();
-        sorted.sort_by(|(hash, pod), (other_hash, other)| {
-            hash.cmp(other_hash).then_with(|| named_by(pod).cmp(&named_by(other)))
-        });
-        let mut taken = HashSet::with_capacity(sorted.len());
-        let mut pods = HashMap::with_capacity(sorted.len());
-        let mut examples: Vec<(u32, &Pod)> = Vec::new();
-        let mut last_hash = 0;
-        for (hash, pod) in sorted {
-            let number = match examples.last() {
-                Some((number, example)) if last_hash == hash && named_by(example) == named_by(pod) => *number,
-                _ => {
-                    let number = deal(&mut taken, hash, FIRST_POD, FIRST_PREFIX - FIRST_POD);
-                    examples.push((number, pod));
-                    number
-                }
-            };
-            last_hash = hash;
-            pods.insert(&pod.key, number);
+/// What pods of one number have in common, in the order in which numbers are dealt out.
+#[derive(Clone, Debug)]
+struct Named {
+    start: u32,
+    hash: u64,
+    /// Any of them.
+    example: Arc<Pod>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Numbered {
+    number: u32,
+    /// Pods that have it.
+    pods: usize,
+}
+
+impl Named {
+    fn of(pod: &Arc<Pod>) -> Self {
+        let hash = hash_pod(pod);
+        let start = start(hash, FIRST_POD, FIRST_PREFIX - FIRST_POD);
+        Named { start, hash, example: Arc::clone(pod) }
+    }
+
+    fn order(&self) -> (u32, u64, (&str, &Labels)) {
+        (self.start, self.hash, named_by(&self.example))
+    }
+}
+
+impl PartialEq for Named {
+    fn eq(&self, other: &Self) -> bool {
+        self.order() == other.order()
+    }
+}
+
+impl Eq for Named {}
+
+impl PartialOrd for Named {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Named {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.order().cmp(&other.order())
+    }
+}
+
+impl Identities {
+    pub(super) fn new(snapshot: &Snapshot) -> Self {
+        let mut pods: BTreeMap<Named, Numbered> = BTreeMap::new();
+        for pod in snapshot.pods().values().filter(|pod| pod.is_endpoint()) {
+            pods.entry(Named::of(pod)).or_insert(Numbered { number: 0, pods: 0 }).pods += 1;
         }
+        let mut next = FIRST_POD;
+        for (named, numbered) in &mut pods {
+            numbered.number = dealt(named.start, next, FIRST_PREFIX);
+            next = numbered.number + 1;
+        }
+        let reserved = reserved::NAMES.iter().map(|(number, name)| (*number, (*name).to_owned()));
+        let named =
+            pods.iter().map(|(named, numbered)| (numbered.number, pod_name(named_by(&named.example))));
+        Identities { names: reserved.chain(named).collect(), pods, prefixes: BTreeMap::new() }
+    }
+
+    /// Replaces a pod. Answers whether pods of other names have other numbers now.
+    pub(super) fn replace(&mut self, before: Option<&Arc<Pod>>, after: Option<&Arc<Pod>>) -> bool {
+        let of = |pod: Option<&Arc<Pod>>| pod.filter(|pod| pod.is_endpoint()).map(Named::of);
+        let (before, after) = (of(before), of(after));
+        let mut moved = false;
+        if before == after {
+            return moved;
+        }
+        if let Some(named) = after {
+            match self.pods.get_mut(&named) {
+                Some(numbered) => numbered.pods += 1,
+                None => {
+                    self.pods.insert(named.clone(), Numbered { number: 0, pods: 1 });
+                    moved |= self.deal_from(&named) > 1;
+                }
+            }
+        }
+        if let Some(named) = before
+            && let Some(numbered) = self.pods.get_mut(&named)
+        {
+            numbered.pods -= 1;
+            if numbered.pods == 0 {
+                let number = numbered.number;
+                self.pods.remove(&named);
+                self.names.remove(&number);
+                moved |= self.deal_from(&named) > 0;
+            }
+        }
+        moved
+    }
+
+    /// Deals numbers out from here on, until one stays: those behind it depend on nothing else. Answers how many
+    /// are different now.
+    fn deal_from(&mut self, from: &Named) -> usize {
+        let before = self.pods.range(..from).next_back();
+        let mut next = before.map_or(FIRST_POD, |(_, numbered)| numbered.number + 1);
+        let mut renamed = Vec::new();
+        for (named, numbered) in self.pods.range_mut(from..) {
+            let number = dealt(named.start, next, FIRST_PREFIX);
+            if number == numbered.number {
+                break;
+            }
+            renamed.push((numbered.number, number, pod_name(named_by(&named.example))));
+            numbered.number = number;
+            next = number + 1;
+        }
+        for (old, ..) in &renamed {
+            self.names.remove(old);
+        }
+        let count = renamed.len();
+        for (_, new, name) in renamed {
+            self.names.insert(new, name);
+        }
+        count
+    }
+
+    /// The prefixes of active rules, sorted.
+    pub(super) fn prefixes(&mut self, prefixes: impl Iterator<Item = Prefix>) {
         let mut taken = HashSet::new();
-        let prefixes = blocks
-            .prefixes
-            .iter()
+        let prefixes: BTreeMap<Prefix, u32> = prefixes
             .map(|prefix| {
-                let number = match *prefix {
+                let number = match prefix {
                     Prefix::ALL_V4 => reserved::WORLD_IPV4,
                     Prefix::ALL_V6 => reserved::WORLD_IPV6,
-                    _ => deal(&mut taken, fnv([cidr(prefix).as_bytes()]), FIRST_PREFIX, PREFIXES),
+                    _ => deal(&mut taken, fnv([cidr(&prefix).as_bytes()]), FIRST_PREFIX, PREFIXES),
                 };
-                (*prefix, number)
+                (prefix, number)
             })
             .collect();
-        Identities { pods, examples, prefixes }
+        let of_rules = |numbers: &BTreeMap<Prefix, u32>| -> BTreeMap<u32, Prefix> {
+            let all = numbers.iter().filter(|(_, number)| **number >= FIRST_PREFIX);
+            all.map(|(prefix, number)| (*number, *prefix)).collect()
+        };
+        let (before, after) = (of_rules(&self.prefixes), of_rules(&prefixes));
+        for number in before.keys().filter(|number| !after.contains_key(number)) {
+            self.names.remove(number);
+        }
+        for (number, prefix) in after.iter().filter(|(number, prefix)| before.get(number) != Some(prefix)) {
+            self.names.insert(*number, format!("cidr:{}", cidr(prefix)));
+        }
+        self.prefixes = prefixes;
     }
 
     /// The number of a running pod.
-    pub(super) fn of_pod(&self, pod: &Pod) -> u32 {
-        self.pods.get(&pod.key).copied().unwrap_or(reserved::UNMANAGED)
+    pub(super) fn of_pod(&self, pod: &Arc<Pod>) -> u32 {
+        self.pods.get(&Named::of(pod)).map_or(reserved::UNMANAGED, |numbered| numbered.number)
     }
 
-    /// The number of whoever has an address in the cluster.
-    pub(super) fn of_owner(&self, owner: Owner<'_>) -> u32 {
-        match owner {
+    /// The number of whoever has an address in the cluster, or of an API server.
+    pub(super) fn of_address(&self, snapshot: &Snapshot, addr: &Addr, node: &str) -> u32 {
+        match snapshot.owner(addr, node) {
             Owner::Pod(pod) => self.of_pod(pod),
             Owner::LocalHost => reserved::HOST,
+            Owner::RemoteNode(_) | Owner::Outside if snapshot.api_servers().contains(addr) => {
+                reserved::KUBE_APISERVER
+            }
             Owner::RemoteNode(_) => reserved::REMOTE_NODE,
             Owner::Conflict(_) | Owner::Outside => reserved::UNMANAGED,
         }
@@ -100,13 +217,8 @@ impl<'a> Identities<'a> {
     }
 
     /// What each number stands for.
-    pub(super) fn names(&self) -> BTreeMap<u32, String> {
-        let reserved = reserved::NAMES.iter().map(|(number, name)| (*number, (*name).to_owned()));
-        let pods =
-            self.examples.iter().map(|(number, pod)| (*number, pod_name(&pod.key.namespace, &pod.labels)));
-        let prefixes = self.prefixes.iter().filter(|(_, number)| **number >= FIRST_PREFIX);
-        let prefixes = prefixes.map(|(prefix, number)| (*number, format!("cidr:{}", cidr(prefix))));
-        reserved.chain(pods).chain(prefixes).collect()
+    pub(super) fn names(&self) -> SharedMap<u32, String> {
+        self.names.clone()
     }
 }
 
@@ -116,7 +228,7 @@ pub(super) fn tenant_number(tenant: &str) -> u32 {
 }
 
 /// Labels as Cilium writes them, sorted.
-fn pod_name(namespace: &str, labels: &Labels) -> String {
+fn pod_name((namespace, labels): (&str, &Labels)) -> String {
     let mut parts: Vec<(&str, &str)> =
         labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     parts.push(("io.kubernetes.pod.namespace", namespace));
@@ -128,6 +240,17 @@ fn pod_name(namespace: &str, labels: &Labels) -> String {
         name.extend([space, "k8s:", key, equals, value]);
     }
     name
+}
+
+/// The number that a hash asks for, in `first..first + count`.
+fn start(hash: u64, first: u32, count: u32) -> u32 {
+    first + (fold(hash) % u64::from(count)) as u32
+}
+
+/// The number of what asks for `start`, where those that asked before have all below `next`. At the end of all
+/// numbers the last is shared: that blurs a name for people, nothing else.
+fn dealt(start: u32, next: u32, end: u32) -> u32 {
+    start.max(next).min(end - 1)
 }
 
 /// A free number near a hash, in `first..first + count`.
@@ -184,7 +307,7 @@ mod tests {
     #[test]
     fn names_are_sorted_labels_with_their_source() {
         let labels = Labels::from([("app".into(), "web".into()), ("zone".into(), String::new())]);
-        assert_eq!(pod_name("shop", &labels), "k8s:app=web k8s:io.kubernetes.pod.namespace=shop k8s:zone");
+        assert_eq!(pod_name(("shop", &labels)), "k8s:app=web k8s:io.kubernetes.pod.namespace=shop k8s:zone");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Numbers for distinct values, in the order of their first use. Not here: what the values mean.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -29,7 +30,10 @@ impl<T: Hash + Eq + Clone> Interner<T> {
     }
 
     /// The number of a value that may have been seen.
-    pub(super) fn find(&self, value: &T) -> Option<u32> {
+    pub(super) fn find<Q: Hash + Eq + ?Sized>(&self, value: &Q) -> Option<u32>
+    where
+        T: Borrow<Q>,
+    {
         self.numbers.get(value).copied()
     }
 
@@ -38,8 +42,8 @@ impl<T: Hash + Eq + Clone> Interner<T> {
         &self.values
     }
 
-    /// The values by number, given away.
-    pub(super) fn into_values(self) -> Vec<T> {
-        self.values
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
     }
 }

@@ -24,72 +24,53 @@ mod peers;
 mod ports;
 mod rows;
 mod select;
+mod state;
 
-use super::flow::judging_node;
 use crate::cluster::snapshot::Snapshot;
-use crate::datapath::compiled::{Compiled, EndpointSpec};
-use crate::model::{Problem, Severity};
-use blocks::Blocks;
-use groups::Groups;
-use identity::Identities;
-use isolator_common::policy::Direction;
-use peers::Matchers;
-use rows::Rows;
-use select::Selection;
-use std::collections::BTreeMap;
+use crate::datapath::compiled::Compiled;
+use crate::model::{Place, Problem, Severity};
+use state::State;
+use std::sync::Arc;
 
-/// Compiles what `node` enforces. Equal snapshots give equal values. The empty name compiles the pods that
-/// are on no node, as the oracle judges them.
+/// Compiles what `node` enforces, from nothing. Equal snapshots give equal values. The empty name compiles the
+/// pods that are on no node, as the oracle judges them.
 ///
 /// The compiled form does not know an endpoint's talk to itself: such packets do not leave the pod.
 #[must_use]
 pub fn compile(snapshot: &Snapshot, node: &str) -> Compiled {
-    let local: Vec<_> =
-        snapshot.pods().values().filter(|pod| pod.is_endpoint() && judging_node(pod) == node).collect();
-    let mut matchers = Matchers::default();
-    let selection = Selection::new(snapshot, &local, &mut matchers);
-    let blocks = Blocks::new(matchers.peers());
-    let identities = Identities::new(snapshot, &blocks);
-    let groups = Groups::new(snapshot, node, &selection, &matchers, &blocks);
-    let mut rows = Rows::new(&selection, &groups, &matchers);
+    let compiled = Compiler::new(node).compile(&Arc::new(snapshot.clone()));
+    Arc::unwrap_or_clone(compiled)
+}
 
-    let mut endpoints = BTreeMap::new();
-    for (pod, programs) in local.iter().zip(&selection.programs_of) {
-        let spec = EndpointSpec {
-            identity: identities.of_pod(pod),
-            tenant: snapshot.tenant_of(&pod.key.namespace).map_or(0, identity::tenant_number),
-            addrs: pod.addrs(),
-            rows: rows.pair(*programs),
-            // What an isolated direction answers to needs entries, whatever few peers it admits freely.
-            connection_first: [selection.isolates(programs[1]), selection.isolates(programs[0])],
-        };
-        endpoints.insert(pod.key.clone(), spec);
+/// Compiles one node again and again. Where only pods and policies have changed, it looks at what they concern
+/// alone; everything else, and what adds up over time, it does from nothing. What comes out is what [`compile`]
+/// gives, but for the numbers that it deals out: groups, rows and reasons keep theirs, and a group that nobody
+/// is in any more may stay.
+#[derive(Debug)]
+pub struct Compiler {
+    node: String,
+    known: Option<(State, Arc<Compiled>)>,
+}
+
+impl Compiler {
+    /// A compiler that knows nothing yet.
+    #[must_use]
+    pub fn new(node: &str) -> Self {
+        Compiler { node: node.to_owned(), known: None }
     }
-    let startup = rows.pair(selection.startup);
 
-    let group_of = rows.merged();
-    let behind = |identity, group: u32| crate::datapath::compiled::Behind {
-        identity,
-        group: group_of[group as usize],
-    };
-    Compiled {
-        groups: rows.groups(),
-        addresses: groups
-            .addresses
-            .iter()
-            .map(|(addr, group)| (*addr, behind(identities.of_owner(snapshot.owner(addr, node)), *group)))
-            .collect(),
-        prefixes: groups
-            .prefixes
-            .iter()
-            .map(|(prefix, group)| (*prefix, behind(identities.of_prefix(prefix), *group)))
-            .collect(),
-        startup: Direction::BOTH.map(|direction| Some(startup[direction.index()])),
-        endpoints,
-        problems: problems(snapshot, node),
-        identities: identities.names(),
-        reasons: rows.reasons(),
-        rows: rows.finished(),
+    /// What the node enforces.
+    pub fn compile(&mut self, snapshot: &Arc<Snapshot>) -> Arc<Compiled> {
+        if let Some((mut state, mut compiled)) = self.known.take()
+            && state.update(snapshot, &self.node, Arc::make_mut(&mut compiled)).is_some()
+        {
+            self.known = Some((state, Arc::clone(&compiled)));
+            return compiled;
+        }
+        let (state, compiled) = State::new(snapshot, &self.node);
+        let compiled = Arc::new(compiled);
+        self.known = Some((state, Arc::clone(&compiled)));
+        compiled
     }
 }
 
@@ -102,7 +83,7 @@ fn problems(snapshot: &Snapshot, node: &str) -> Vec<Problem> {
     vec![Problem {
         severity: Severity::Error,
         code: "local-host-unknown",
-        place: String::new(),
+        place: Place::Unknown,
         object: format!("Node {node}"),
         field: "status.addresses".to_owned(),
         message: "no address of this node is known, so it cannot reach its isolated pods; declare the Node"

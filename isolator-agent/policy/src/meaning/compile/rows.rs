@@ -2,164 +2,243 @@
 //! directions of an endpoint looked at as one, because replies decide what needs tracking. Not here: one
 //! cell (`cells`).
 
-use super::cells::{Match, Verdicts, cell, without_rules};
-use super::groups::{End, Groups};
+use super::cells::{Match, Verdicts, cell, translated, without_rules};
+use super::groups::Groups;
 use super::intern::Interner;
 use super::peers::Matchers;
 use super::select::{Program, Selection};
-use crate::datapath::compiled::{CellSpec, Effect, GroupIndex, ReasonIndex, RowIndex, VerdictSpec};
+use crate::datapath::compiled::{CellSpec, Effect, ReasonIndex, RowIndex, VerdictSpec};
 use crate::meaning::why::By;
 use crate::model::{Action, Entity};
-use std::collections::HashMap;
+use isolator_common::policy::Direction;
+use std::collections::{BTreeSet, HashMap};
 
-/// All rows of a node.
+/// What every program makes of every group. Grows with them; numbers stay.
+#[derive(Debug, Default)]
 pub(super) struct Rows {
-    /// By program: a cell number per merged group.
-    base: Vec<Vec<u32>>,
+    /// By program, a cell number by group, as far as somebody asked.
+    wide: HashMap<usize, Vec<u32>>,
     /// Distinct cells without tracking.
-    cells: Vec<CellSpec>,
-    /// By cell: every port is allowed, so replies pass by themselves.
-    open: Vec<bool>,
-    reasons: Vec<By>,
-    /// Merged group by group.
-    merged: Vec<GroupIndex>,
-    /// Number of merged groups.
-    count: u32,
-    /// Distinct rows, as (cell number, tracked).
-    rows: Interner<Vec<(u32, bool)>>,
+    cells: Interner<CellSpec>,
+    reasons: Interner<By>,
+    /// The programs in use.
+    live: Vec<usize>,
+    /// Merged groups by what the programs in use make of them.
+    columns: HashMap<Vec<u32>, u32>,
+    /// Merged group by group; `None` for those without members so far.
+    merged: Vec<Option<u32>>,
+    /// By merged group: a group that is or was in it.
+    examples: Vec<u32>,
+}
+
+/// What an update of [`Rows`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// New groups are like known ones, if there are new ones at all.
+    Nothing,
+    /// There are more merged groups; those known before are the same.
+    More,
+    /// Groups that were known may be in other merged groups.
+    All,
 }
 
 impl Rows {
-    pub(super) fn new(selection: &Selection<'_>, groups: &Groups<'_>, matchers: &Matchers<'_>) -> Self {
-        let mut cells = Interner::default();
-        let mut reasons = Interner::default();
+    /// Looks at new programs and new groups.
+    pub(super) fn update(
+        &mut self,
+        selection: &Selection,
+        groups: &Groups,
+        matchers: &Matchers,
+        live: Vec<usize>,
+    ) -> Reach {
         let everything = matchers.entity(Entity::All);
-        let wide: Vec<Vec<u32>> = selection
-            .programs
-            .iter()
-            .map(|program| {
-                let maker = RowMaker { selection, groups, program, everything };
-                maker.row(&mut |verdicts| cells.number(spec(verdicts, &mut reasons)))
-            })
-            .collect();
-        let (base, merged, count) = merge(&wide, groups.groups.len());
-        let cells = cells.into_values();
-        Rows {
-            base,
-            open: cells.iter().map(is_open).collect(),
-            cells,
-            reasons: reasons.into_values(),
-            merged,
-            count,
-            rows: Interner::default(),
+        for number in &live {
+            let Rows { wide, cells, reasons, .. } = self;
+            let row = wide.entry(*number).or_default();
+            let maker = RowMaker { selection, groups, program: selection.program(*number), everything };
+            maker.extend(row, &mut |verdicts| cells.number(spec(verdicts, reasons)));
         }
-    }
-
-    /// The rows of an endpoint with these programs.
-    pub(super) fn pair(&mut self, programs: [usize; 2]) -> [RowIndex; 2] {
-        let tracked = |mine: usize, opposite: usize| -> Vec<(u32, bool)> {
-            let cells = self.base[programs[mine]].iter().zip(&self.base[programs[opposite]]);
-            cells.map(|(cell, reply)| (*cell, self.needs_entry(*cell, *reply))).collect()
-        };
-        [tracked(0, 1), tracked(1, 0)].map(|row| RowIndex(self.rows.number(row)))
-    }
-
-    /// Whether what a cell allows needs an entry, so that replies pass in the opposite cell.
-    fn needs_entry(&self, cell: u32, opposite: u32) -> bool {
-        self.allows(cell) && !self.open[opposite as usize]
-    }
-
-    fn allows(&self, cell: u32) -> bool {
-        match &self.cells[cell as usize] {
-            CellSpec::All(verdict) => verdict.effect == Effect::Allow,
-            CellSpec::ByPort(verdicts) => verdicts.iter().any(|(_, verdict)| verdict.effect == Effect::Allow),
+        self.merged.resize(groups.groups.len(), None);
+        let living = (0..).zip(&groups.counts).filter(|(_, count)| **count > 0).map(|(group, _)| group);
+        if live != self.live {
+            self.live = live;
+            self.merge(living.collect());
+            return Reach::All;
         }
+        let before = self.examples.len();
+        for group in living.filter(|group: &u32| self.merged[*group as usize].is_none()).collect::<Vec<_>>() {
+            let next = self.examples.len() as u32;
+            let column = self.column(group);
+            let number = *self.columns.entry(column).or_insert(next);
+            if number == next {
+                self.examples.push(group);
+            }
+            self.merged[group as usize] = Some(number);
+        }
+        if self.examples.len() > before { Reach::More } else { Reach::Nothing }
     }
 
-    /// Merged group by group.
-    pub(super) fn merged(&self) -> Vec<GroupIndex> {
-        self.merged.clone()
+    /// Groups that all programs in use treat alike become one. It has a number that one of them had before, or
+    /// the next that is free.
+    fn merge(&mut self, living: Vec<u32>) {
+        let mut columns: Interner<Vec<u32>> = Interner::default();
+        let of: Vec<(u32, u32)> =
+            living.into_iter().map(|group| (group, columns.number(self.column(group)))).collect();
+        let mut numbers: Vec<Option<u32>> = vec![None; columns.len()];
+        let mut taken = BTreeSet::new();
+        for (group, column) in &of {
+            let number = &mut numbers[*column as usize];
+            if let (None, Some(before)) = (&number, self.merged[*group as usize])
+                && taken.insert(before)
+            {
+                *number = Some(before);
+            }
+        }
+        let mut free = (0..).filter(|number| !taken.contains(number));
+        for number in numbers.iter_mut().filter(|number| number.is_none()) {
+            *number = free.next();
+        }
+        self.merged.fill(None);
+        for (group, column) in of {
+            let Some(number) = numbers[column as usize] else { continue };
+            if self.examples.len() <= number as usize {
+                self.examples.resize(number as usize + 1, group);
+            }
+            self.examples[number as usize] = group;
+            self.merged[group as usize] = Some(number);
+        }
+        let numbered = columns.values().iter().zip(numbers);
+        self.columns = numbered.filter_map(|(column, number)| Some((column.clone(), number?))).collect();
+    }
+
+    /// What the programs in use make of a group.
+    fn column(&self, group: u32) -> Vec<u32> {
+        self.live.iter().map(|program| self.wide[program][group as usize]).collect()
+    }
+
+    /// The merged group of a group with members.
+    pub(super) fn merged(&self, group: u32) -> u32 {
+        self.merged[group as usize].unwrap_or_default()
     }
 
     /// Number of merged groups.
     pub(super) fn groups(&self) -> u32 {
-        self.count
+        self.examples.len() as u32
     }
 
-    /// The reasons that cells speak of.
-    pub(super) fn reasons(&self) -> Vec<By> {
-        self.reasons.clone()
+    /// Starts to write rows down.
+    pub(super) fn writer(&self) -> Writer<'_> {
+        Writer { rows: self, known: HashMap::new(), distinct: Interner::default() }
+    }
+}
+
+/// Writes down the rows that endpoints have.
+pub(super) struct Writer<'r> {
+    rows: &'r Rows,
+    known: HashMap<[usize; 2], [RowIndex; 2]>,
+    /// Cell number × 2, and 1 where it is tracked.
+    distinct: Interner<Vec<u32>>,
+}
+
+impl Writer<'_> {
+    /// The rows of an endpoint with these programs.
+    pub(super) fn pair(&mut self, programs: [usize; 2]) -> [RowIndex; 2] {
+        let Writer { rows, known, distinct } = self;
+        *known.entry(programs).or_insert_with(|| {
+            let [egress, ingress] = programs.map(|program| &rows.wide[&program]);
+            let mut row = |mine: &[u32], opposite: &[u32]| {
+                let cells =
+                    rows.examples.iter().map(|group| (mine[*group as usize], opposite[*group as usize]));
+                let tracked = |(cell, reply)| cell * 2 + u32::from(rows.needs_entry(cell, reply));
+                RowIndex(distinct.number(cells.map(tracked).collect()))
+            };
+            [row(egress, ingress), row(ingress, egress)]
+        })
     }
 
-    /// The distinct rows that were asked for.
-    pub(super) fn finished(self) -> Vec<Vec<CellSpec>> {
-        let Rows { rows, cells, .. } = self;
-        let tracking: Vec<CellSpec> = cells.iter().map(tracked).collect();
-        let finish = |row: Vec<(u32, bool)>| {
-            row.into_iter()
-                .map(|(cell, track)| {
-                    if track { &tracking[cell as usize] } else { &cells[cell as usize] }.clone()
-                })
-                .collect()
-        };
-        rows.into_values().into_iter().map(finish).collect()
+    /// The rows that were asked for, and the reasons that their cells speak of.
+    pub(super) fn finished(self) -> (Vec<Vec<CellSpec>>, Vec<By>) {
+        let mut reasons: Interner<u32> = Interner::default();
+        let mut written: HashMap<u32, CellSpec> = HashMap::new();
+        let rows = self.distinct.values().iter().map(|row| {
+            let write = |code: &u32| {
+                let cell = &self.rows.cells.values()[(*code / 2) as usize];
+                written.entry(*code).or_insert_with(|| renumbered(cell, *code % 2 == 1, &mut reasons)).clone()
+            };
+            row.iter().map(write).collect()
+        });
+        let rows = rows.collect();
+        let reasons =
+            reasons.values().iter().map(|reason| self.rows.reasons.values()[*reason as usize].clone());
+        (rows, reasons.collect())
+    }
+}
+
+impl Rows {
+    /// Whether what a cell allows needs an entry, so that replies pass in the opposite cell.
+    fn needs_entry(&self, cell: u32, opposite: u32) -> bool {
+        let [cell, opposite] = [cell, opposite].map(|cell| &self.cells.values()[cell as usize]);
+        allows(cell) && !is_open(opposite)
     }
 }
 
 /// One program and what it meets.
-struct RowMaker<'s, 'a> {
-    selection: &'s Selection<'a>,
-    groups: &'s Groups<'a>,
-    program: &'s Program<'a>,
+struct RowMaker<'s> {
+    selection: &'s Selection,
+    groups: &'s Groups,
+    program: &'s Program,
     /// The matcher of the entity `all`.
     everything: Option<u32>,
 }
 
-impl RowMaker<'_, '_> {
-    /// The cell numbers of the program, by group.
-    fn row(&self, number: &mut impl FnMut(Verdicts) -> u32) -> Vec<u32> {
+impl RowMaker<'_> {
+    /// Adds the cell numbers of groups that the row does not have yet.
+    fn extend(&self, row: &mut Vec<u32>, number: &mut impl FnMut(Verdicts) -> u32) {
+        let first = row.len();
+        if first == self.groups.groups.len() {
+            return;
+        }
         let rules = self.rules();
         let names = self.program.sections.iter().any(|index| self.selection.sections[*index].names);
-        let mut known: HashMap<(Vec<u32>, bool, bool, u32), u32> = HashMap::new();
-        let hits = self.hits(&rules);
-        let mut row = Vec::with_capacity(self.groups.groups.len());
-        for (group, hits) in self.groups.groups.iter().zip(hits) {
+        let egress = self.program.direction == Direction::Egress;
+        let mut known: HashMap<(Vec<u32>, bool, bool, u32, u32), u32> = HashMap::new();
+        let hits = self.hits(&rules, first);
+        for (group, hits) in self.groups.groups[first..].iter().zip(hits) {
             if let Some((effect, by)) = without_rules(self.program, group) {
-                row.push(number(vec![(0, effect, by)]));
+                let verdicts = vec![(0, effect, by)];
+                // What is denied whoever is behind it stays denied.
+                let left = egress && effect == Effect::Allow;
+                row.push(number(if left { translated(verdicts, &group.translated) } else { verdicts }));
                 continue;
             }
-            let conflict = matches!(group.end, End::Conflict { .. });
+            let conflict = group.end.is_conflict();
             let ports = if names { group.ports_number } else { 0 };
-            let key = (hits, group.end == End::LocalHost, conflict, ports);
+            let left = if egress { group.translated_number } else { 0 };
+            let key = (hits, group.end.is_local_host(), conflict, ports, left);
             let cell = match known.get(&key) {
                 Some(cell) => *cell,
                 None => {
-                    let matches: Vec<Match<'_, '_>> =
-                        key.0.iter().map(|rule| rules[*rule as usize]).collect();
-                    let new = number(cell(self.selection, self.program, group, &matches));
+                    let matches: Vec<Match<'_>> = key.0.iter().map(|rule| rules[*rule as usize]).collect();
+                    let verdicts = cell(self.selection, self.program, group, &matches);
+                    let new = number(if egress { translated(verdicts, &group.translated) } else { verdicts });
                     known.insert(key, new);
                     new
                 }
             };
             row.push(cell);
         }
-        row
     }
 
     /// The program's rules in the order of evaluation.
-    fn rules(&self) -> Vec<Match<'_, '_>> {
+    fn rules(&self) -> Vec<Match<'_>> {
         let sections = self.program.sections.iter().map(|index| &self.selection.sections[*index]);
-        sections
-            .flat_map(|section| {
-                (0..).zip(&section.rules).map(move |(index, rule)| Match { section, index, rule })
-            })
-            .collect()
+        sections.flat_map(|section| section.rules.iter().map(move |rule| Match { section, rule })).collect()
     }
 
-    /// By group: the rules whose peers match, ascending.
-    fn hits(&self, rules: &[Match<'_, '_>]) -> Vec<Vec<u32>> {
+    /// By group, from the first that is asked for: the rules whose peers match, ascending.
+    fn hits(&self, rules: &[Match<'_>], first: usize) -> Vec<Vec<u32>> {
         let groups = &self.groups.groups;
-        let mut hits: Vec<Vec<u32>> = vec![Vec::new(); groups.len()];
+        let mut hits: Vec<Vec<u32>> = vec![Vec::new(); groups.len() - first];
         for (position, found) in (0..).zip(rules) {
             let Some(matchers) = &found.rule.matchers else {
                 hits.iter_mut().for_each(|hits| hits.push(position));
@@ -169,9 +248,11 @@ impl RowMaker<'_, '_> {
             let unclear = found.rule.action == Action::Deny
                 || matchers.iter().any(|matcher| Some(*matcher) == self.everything);
             for matcher in matchers {
-                for group in &self.groups.members[*matcher as usize] {
-                    let conflict = matches!(groups[*group as usize].end, End::Conflict { .. });
-                    let hits = &mut hits[*group as usize];
+                let members = self.groups.members.get(*matcher as usize).map_or(&[][..], Vec::as_slice);
+                let known = members.partition_point(|group| (*group as usize) < first);
+                for group in &members[known..] {
+                    let conflict = groups[*group as usize].end.is_conflict();
+                    let hits = &mut hits[*group as usize - first];
                     if hits.last() != Some(&position) && (!conflict || unclear) {
                         hits.push(position);
                     }
@@ -182,17 +263,6 @@ impl RowMaker<'_, '_> {
     }
 }
 
-/// Groups that all rows treat alike become one. Numbers go by first appearance.
-fn merge(wide: &[Vec<u32>], groups: usize) -> (Vec<Vec<u32>>, Vec<GroupIndex>, u32) {
-    let mut columns: Interner<Vec<u32>> = Interner::default();
-    let merged = (0..groups)
-        .map(|group| GroupIndex(columns.number(wide.iter().map(|row| row[group]).collect())))
-        .collect();
-    let columns = columns.into_values();
-    let base = (0..wide.len()).map(|row| columns.iter().map(|column| column[row]).collect()).collect();
-    (base, merged, columns.len() as u32)
-}
-
 /// A cell with numbers for reasons.
 fn spec(verdicts: Verdicts, reasons: &mut Interner<By>) -> CellSpec {
     let mut numbered = Vec::with_capacity(verdicts.len());
@@ -201,27 +271,43 @@ fn spec(verdicts: Verdicts, reasons: &mut Interner<By>) -> CellSpec {
     }
     match numbered.as_slice() {
         [(_, only)] => CellSpec::All(*only),
-        _ => CellSpec::ByPort(numbered),
+        _ => CellSpec::ByPort(numbered.into()),
     }
+}
+
+/// Whether packets go on: for good, or to their second judgement.
+fn may_send(verdict: &VerdictSpec) -> bool {
+    matches!(verdict.effect, Effect::Allow | Effect::Service)
 }
 
 fn is_open(cell: &CellSpec) -> bool {
     match cell {
-        CellSpec::All(verdict) => verdict.effect == Effect::Allow,
-        CellSpec::ByPort(verdicts) => verdicts.iter().all(|(_, verdict)| verdict.effect == Effect::Allow),
+        CellSpec::All(verdict) => may_send(verdict),
+        CellSpec::ByPort(verdicts) => verdicts.iter().all(|(_, verdict)| may_send(verdict)),
     }
 }
 
-/// The cell with every allow tracked.
-fn tracked(cell: &CellSpec) -> CellSpec {
-    let track = |verdict: &VerdictSpec| VerdictSpec {
-        effect: if verdict.effect == Effect::Allow { Effect::AllowTracked } else { verdict.effect },
-        ..*verdict
+fn allows(cell: &CellSpec) -> bool {
+    match cell {
+        CellSpec::All(verdict) => may_send(verdict),
+        CellSpec::ByPort(verdicts) => verdicts.iter().any(|(_, verdict)| may_send(verdict)),
+    }
+}
+
+/// The cell with the numbers of its reasons in `reasons`, and with every allow tracked, if it is to be.
+fn renumbered(cell: &CellSpec, tracked: bool, reasons: &mut Interner<u32>) -> CellSpec {
+    let mut write = |verdict: &VerdictSpec| VerdictSpec {
+        effect: match verdict.effect {
+            Effect::Allow if tracked => Effect::AllowTracked,
+            Effect::Service if tracked => Effect::ServiceTracked,
+            other => other,
+        },
+        reason: ReasonIndex(reasons.number(verdict.reason.0)),
     };
     match cell {
-        CellSpec::All(verdict) => CellSpec::All(track(verdict)),
+        CellSpec::All(verdict) => CellSpec::All(write(verdict)),
         CellSpec::ByPort(verdicts) => {
-            CellSpec::ByPort(verdicts.iter().map(|(first, verdict)| (*first, track(verdict))).collect())
+            CellSpec::ByPort(verdicts.iter().map(|(first, verdict)| (*first, write(verdict))).collect())
         }
     }
 }

@@ -1,233 +1,346 @@
 //! Which policies speak of which local endpoints. The result is *programs*: the rules for one direction
-//! in the order of evaluation, shared by all endpoints that they are the same for. Not here: peers.
+//! in the order of evaluation, shared by all endpoints that they are the same for. Sections and programs that
+//! nobody uses any more stay, so that numbers do. Not here: peers.
 
 use super::intern::Interner;
 use super::peers::Matchers;
-use crate::cluster::snapshot::Snapshot;
-use crate::meaning::reading::section;
+use crate::cluster::ends::EndLabels;
+use crate::cluster::snapshot::{Changes, Snapshot};
+use crate::meaning::flow::judging_node;
 use crate::model::{
-    Action, ContainerPort, Labels, NamespaceMatch, Peers, Pod, Policy, PortMatch, Ports, Rule, Rules, Tier,
+    Action, ContainerPort, NamespaceMatch, Peers, Pod, PodKey, Policy, PolicyKey, PortMatch, Ports, Rule,
+    RuleField, Rules, Subject, Tier,
 };
 use isolator_common::policy::Direction;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// All programs of the node.
-pub(super) struct Selection<'a> {
+#[derive(Debug, Default)]
+pub(super) struct Selection {
     /// The distinct programs.
-    pub(super) programs: Vec<Program<'a>>,
+    pub(super) programs: Interner<Program>,
     /// Sections of policies that programs are made of.
-    pub(super) sections: Vec<Section<'a>>,
-    /// By local endpoint, in the order given: its program in each direction.
-    pub(super) programs_of: Vec<[usize; 2]>,
+    pub(super) sections: Vec<Section>,
+    numbers: Numbers,
+    /// Local endpoints.
+    pub(super) local: BTreeMap<PodKey, Local>,
     /// Programs of an interface whose pod is not known yet.
     pub(super) startup: [usize; 2],
     /// Tenants of local endpoints. Empty: tenancy plays no part on this node.
-    pub(super) tenants: BTreeSet<&'a str>,
+    pub(super) tenants: BTreeSet<String>,
     /// Port names that egress rules ask peers for: (protocol, name).
-    pub(super) names: Interner<(u8, &'a str)>,
+    pub(super) names: Interner<(u8, String)>,
 }
+
+/// Numbers of sections by policy, index of the part and direction, with the policy that they were made of. No
+/// number: the part says nothing of the direction.
+type Numbers = HashMap<(PolicyKey, usize, Direction), (Arc<Policy>, Option<usize>)>;
+
+/// A local endpoint.
+#[derive(Debug)]
+pub(super) struct Local {
+    pub(super) pod: Arc<Pod>,
+    /// The parts of policies that select it, in the order of evaluation.
+    parts: Vec<PartOf>,
+    /// Its program in each direction.
+    pub(super) programs: [usize; 2],
+}
+
+/// A part of a policy, by its index.
+#[derive(Clone, Debug)]
+struct PartOf(Arc<Policy>, usize);
 
 /// The rules of some endpoints in one direction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Program<'a> {
+pub(super) struct Program {
     pub(super) direction: Direction,
     /// Rules of an unknown pod: only the local host may talk.
     pub(super) startup: bool,
     /// Indexes into `sections`, in the order of evaluation.
     pub(super) sections: Vec<usize>,
-    pub(super) tenant: Option<&'a str>,
+    pub(super) tenant: Option<String>,
     /// Tenants that the endpoint admits. Only for ingress with a tenant.
-    pub(super) accepts: Option<&'a BTreeSet<String>>,
+    pub(super) accepts: Option<BTreeSet<String>>,
     /// Ports of the endpoint that have names. Only for ingress with named ports in its rules.
-    pub(super) ports: Vec<&'a ContainerPort>,
+    pub(super) ports: Vec<ContainerPort>,
 }
 
-/// One direction of a policy.
-pub(super) struct Section<'a> {
-    pub(super) policy: &'a Policy,
+/// One direction of a part of a policy.
+#[derive(Debug)]
+pub(super) struct Section {
+    pub(super) policy: Arc<Policy>,
     pub(super) default_deny: bool,
-    pub(super) rules: Vec<CompiledRule<'a>>,
+    pub(super) rules: Vec<CompiledRule>,
     /// Some rule speaks of a port by name.
     pub(super) names: bool,
 }
 
 /// A rule with its peers as numbers.
-pub(super) struct CompiledRule<'a> {
+#[derive(Debug)]
+pub(super) struct CompiledRule {
+    pub(super) at: RuleField,
     pub(super) action: Action,
     /// `None`: everybody.
     pub(super) matchers: Option<Vec<u32>>,
-    pub(super) ports: &'a Ports,
+    pub(super) ports: Ports,
 }
 
-/// Policies in the order of evaluation, found by the namespace of their subjects.
-struct Policies<'a> {
-    ordered: Vec<&'a Policy>,
-    by_namespace: HashMap<&'a str, Vec<usize>>,
-    wide: Vec<usize>,
-}
-
-impl<'a> Selection<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot, local: &[&'a Arc<Pod>], matchers: &mut Matchers<'a>) -> Self {
-        let policies = Policies::new(snapshot);
-        let mut selected: HashMap<(&str, &Labels), Vec<usize>> = HashMap::new();
-        let mut builder =
-            Builder { sections: Vec::new(), numbers: HashMap::new(), names: Interner::default() };
-        let mut programs: Interner<Program<'a>> = Interner::default();
-        let mut tenants = BTreeSet::new();
-        let mut programs_of = Vec::with_capacity(local.len());
-        for pod in local {
-            let selecting = selected
-                .entry((&pod.key.namespace, &pod.labels))
-                .or_insert_with(|| policies.selecting(snapshot, pod));
-            let tenant = snapshot.tenant_of(&pod.key.namespace);
-            tenants.extend(tenant);
-            programs_of.push(Direction::BOTH.map(|direction| {
-                let sections: Vec<usize> = selecting
-                    .iter()
-                    .filter_map(|index| {
-                        builder.section(policies.ordered[*index], *index, direction, matchers)
-                    })
-                    .collect();
-                let ingress = direction == Direction::Ingress;
-                let named = ingress && sections.iter().any(|index| builder.sections[*index].names);
-                let program = Program {
-                    direction,
-                    startup: false,
-                    tenant,
-                    accepts: accepts(snapshot, pod).filter(|_| ingress && tenant.is_some()),
-                    ports: pod.ports.iter().filter(|port| named && !port.name.is_empty()).collect(),
-                    sections,
-                };
-                programs.number(program) as usize
-            }));
-        }
-        let startup = Direction::BOTH.map(|direction| {
-            let sections = Vec::new();
-            programs.number(Program {
+impl Selection {
+    pub(super) fn new(snapshot: &Snapshot, node: &str, matchers: &mut Matchers) -> Self {
+        let mut selection = Selection::default();
+        selection.startup = Direction::BOTH.map(|direction| {
+            selection.programs.number(Program {
                 direction,
                 startup: true,
-                sections,
+                sections: Vec::new(),
                 tenant: None,
                 accepts: None,
                 ports: Vec::new(),
             }) as usize
         });
-        Selection {
-            programs: programs.into_values(),
-            sections: builder.sections,
-            programs_of,
-            startup,
-            tenants,
-            names: builder.names,
+        let policies = Policies::new(snapshot);
+        for pod in snapshot.pods().values().filter(|pod| is_local(pod, node)) {
+            selection.place(snapshot, pod, policies.of(&pod.key.namespace));
+        }
+        selection.finish(snapshot, matchers);
+        selection
+    }
+
+    /// Takes changes of pods and policies in. Answers whether endpoints or their programs may differ now.
+    pub(super) fn update(
+        &mut self,
+        snapshot: &Snapshot,
+        node: &str,
+        changes: &Changes<'_>,
+        matchers: &mut Matchers,
+    ) -> bool {
+        let mut changed = false;
+        for (key, _, after) in &changes.policies {
+            for local in self.local.values_mut() {
+                changed |= local.replace(snapshot, key, *after);
+            }
+        }
+        for (key, before, after) in &changes.pods {
+            if before.is_some_and(|pod| is_local(pod, node)) {
+                self.local.remove(key);
+                changed = true;
+            }
+            if let Some(pod) = after.filter(|pod| is_local(pod, node)) {
+                self.place(snapshot, pod, snapshot.policies().values());
+                changed = true;
+            }
+        }
+        if changed {
+            self.finish(snapshot, matchers);
+        }
+        changed
+    }
+
+    /// Adds an endpoint that some of these policies may select.
+    fn place<'p>(
+        &mut self,
+        snapshot: &Snapshot,
+        pod: &Arc<Pod>,
+        policies: impl Iterator<Item = &'p Arc<Policy>>,
+    ) {
+        let mut parts: Vec<PartOf> = policies.flat_map(|policy| selecting(snapshot, policy, pod)).collect();
+        parts.sort_by(|a, b| a.order().cmp(&b.order()));
+        self.local.insert(pod.key.clone(), Local { pod: Arc::clone(pod), parts, programs: [0; 2] });
+    }
+
+    /// Gives every endpoint its programs.
+    fn finish(&mut self, snapshot: &Snapshot, matchers: &mut Matchers) {
+        let Selection { programs, sections, numbers, local, tenants, names, startup: _ } = self;
+        let mut builder = Builder { sections, numbers, names, matchers };
+        tenants.clear();
+        for Local { pod, parts, programs: of_pod } in local.values_mut() {
+            let tenant = snapshot.tenant_of(&pod.key.namespace);
+            tenants.extend(tenant.map(str::to_owned));
+            *of_pod = Direction::BOTH.map(|direction| {
+                let own: Vec<usize> =
+                    parts.iter().filter_map(|part| builder.section(part, direction)).collect();
+                let ingress = direction == Direction::Ingress;
+                let named = ingress && own.iter().any(|index| builder.sections[*index].names);
+                let program = Program {
+                    direction,
+                    startup: false,
+                    tenant: tenant.map(str::to_owned),
+                    accepts: accepts(snapshot, pod).filter(|_| ingress && tenant.is_some()).cloned(),
+                    ports: pod.ports.iter().filter(|port| named && !port.name.is_empty()).cloned().collect(),
+                    sections: own,
+                };
+                programs.number(program) as usize
+            });
         }
     }
-}
 
-impl<'a> Selection<'a> {
+    /// The programs that some endpoint or interface uses, ascending.
+    pub(super) fn live(&self) -> Vec<usize> {
+        let used = self.local.values().flat_map(|local| local.programs);
+        let live: BTreeSet<usize> = used.chain(self.startup).collect();
+        live.into_iter().collect()
+    }
+
+    /// The matchers that those programs' rules speak of.
+    pub(super) fn speaking_of(&self, programs: &[usize]) -> BTreeSet<u32> {
+        let sections: BTreeSet<usize> =
+            programs.iter().flat_map(|program| self.program(*program).sections.iter().copied()).collect();
+        let rules = sections.into_iter().flat_map(|section| &self.sections[section].rules);
+        rules.filter_map(|rule| rule.matchers.as_ref()).flatten().copied().collect()
+    }
+
+    pub(super) fn program(&self, number: usize) -> &Program {
+        &self.programs.values()[number]
+    }
+
     /// The sections that isolate the endpoints of a program.
-    pub(super) fn isolating(&self, program: &Program<'a>) -> impl Iterator<Item = &Section<'a>> {
+    pub(super) fn isolating(&self, program: &Program) -> impl Iterator<Item = &Section> {
         let sections = program.sections.iter().map(|index| &self.sections[*index]);
         sections.filter(|section| section.default_deny && section.policy.tier == Tier::Normal)
     }
 
     /// Whether a program isolates its endpoints.
     pub(super) fn isolates(&self, program: usize) -> bool {
-        self.isolating(&self.programs[program]).next().is_some()
+        self.isolating(self.program(program)).next().is_some()
     }
+}
+
+impl Local {
+    /// Replaces a policy. Answers whether it speaks or spoke of the endpoint.
+    fn replace(&mut self, snapshot: &Snapshot, key: &PolicyKey, after: Option<&Arc<Policy>>) -> bool {
+        let before = self.parts.len();
+        self.parts.retain(|PartOf(policy, _)| policy.key != *key);
+        let mut changed = self.parts.len() != before;
+        for part in after.into_iter().flat_map(|policy| selecting(snapshot, policy, &self.pod)) {
+            let place = self.parts.partition_point(|other| other.order() < part.order());
+            self.parts.insert(place, part);
+            changed = true;
+        }
+        changed
+    }
+}
+
+impl PartOf {
+    /// Its place in the order of evaluation.
+    fn order(&self) -> (Tier, u32, &PolicyKey, usize) {
+        let PartOf(policy, part) = self;
+        (policy.tier, policy.priority, &policy.key, *part)
+    }
+}
+
+fn is_local(pod: &Pod, node: &str) -> bool {
+    pod.is_endpoint() && judging_node(pod) == node
 }
 
 fn accepts<'a>(snapshot: &'a Snapshot, pod: &Pod) -> Option<&'a BTreeSet<String>> {
     snapshot.namespaces().get(&pod.key.namespace).map(|namespace| &namespace.accept_tenants)
 }
 
+/// The namespace whose pods alone a subject can select; `None`: any.
+fn namespace_of(subject: &Subject) -> Option<&str> {
+    match subject {
+        Subject::Pods { namespaces: NamespaceMatch::Named(name), .. }
+        | Subject::Labelled { namespace: Some(name), .. } => Some(name),
+        Subject::Pods { namespaces: NamespaceMatch::Matching(_), .. }
+        | Subject::Labelled { namespace: None, .. } => None,
+    }
+}
+
+/// The parts of a policy that select a pod.
+fn selecting(snapshot: &Snapshot, policy: &Arc<Policy>, pod: &Pod) -> Vec<PartOf> {
+    let selects = |subject: &Subject| {
+        namespace_of(subject).is_none_or(|name| name == pod.key.namespace)
+            && match subject {
+                Subject::Pods { namespaces: NamespaceMatch::Named(_), pods } => pods.matches(&pod.labels),
+                Subject::Pods { namespaces: NamespaceMatch::Matching(selector), pods } => {
+                    pods.matches(&pod.labels)
+                        && selector.matches(&snapshot.namespace_labels(&pod.key.namespace))
+                }
+                Subject::Labelled { identity, .. } => identity.matches(&EndLabels::of_pod(snapshot, pod)),
+            }
+    };
+    let parts = policy.parts.iter().enumerate().filter(|(_, part)| selects(&part.subject));
+    parts.map(|(index, _)| PartOf(Arc::clone(policy), index)).collect()
+}
+
+/// Policies by the namespace of their subjects, so that not every pod is asked about every policy.
+struct Policies<'a> {
+    by_namespace: HashMap<&'a str, Vec<&'a Arc<Policy>>>,
+    wide: Vec<&'a Arc<Policy>>,
+}
+
 impl<'a> Policies<'a> {
     fn new(snapshot: &'a Snapshot) -> Self {
-        let mut ordered: Vec<&Policy> = snapshot.policies().values().map(Arc::as_ref).collect();
-        ordered.sort_by_key(|policy| (policy.tier, policy.priority, &policy.key));
-        let mut by_namespace: HashMap<&str, Vec<usize>> = HashMap::new();
+        let mut by_namespace: HashMap<&str, Vec<_>> = HashMap::new();
         let mut wide = Vec::new();
-        for (index, policy) in ordered.iter().enumerate() {
-            match &policy.subject.namespaces {
-                NamespaceMatch::Named(name) => by_namespace.entry(name).or_default().push(index),
-                NamespaceMatch::Matching(_) => wide.push(index),
+        for policy in snapshot.policies().values() {
+            let mut namespaces: Vec<_> =
+                policy.parts.iter().map(|part| namespace_of(&part.subject)).collect();
+            namespaces.sort_unstable();
+            namespaces.dedup();
+            match namespaces.as_slice() {
+                [Some(name)] => by_namespace.entry(name).or_default().push(policy),
+                [] => {}
+                _ => wide.push(policy),
             }
         }
-        Policies { ordered, by_namespace, wide }
+        Policies { by_namespace, wide }
     }
 
-    /// The policies that select a pod, in the order of evaluation.
-    fn selecting(&self, snapshot: &Snapshot, pod: &Pod) -> Vec<usize> {
-        let labels = snapshot.namespace_labels(&pod.key.namespace);
-        let in_namespace = self.by_namespace.get(pod.key.namespace.as_str()).into_iter().flatten();
-        let wide = self.wide.iter().filter(|index| match &self.ordered[**index].subject.namespaces {
-            NamespaceMatch::Matching(selector) => selector.matches(&labels),
-            NamespaceMatch::Named(_) => false,
-        });
-        let mut selecting: Vec<usize> = in_namespace
-            .chain(wide)
-            .copied()
-            .filter(|index| self.ordered[*index].subject.pods.matches(&pod.labels))
-            .collect();
-        selecting.sort_unstable();
-        selecting
+    /// The policies that may select pods of a namespace.
+    fn of(&self, namespace: &str) -> impl Iterator<Item = &'a Arc<Policy>> {
+        self.by_namespace.get(namespace).into_iter().flatten().chain(&self.wide).copied()
     }
 }
 
 /// Builds each section once.
-struct Builder<'a> {
-    sections: Vec<Section<'a>>,
-    numbers: HashMap<(usize, Direction), Option<usize>>,
-    names: Interner<(u8, &'a str)>,
+struct Builder<'s> {
+    sections: &'s mut Vec<Section>,
+    numbers: &'s mut Numbers,
+    names: &'s mut Interner<(u8, String)>,
+    matchers: &'s mut Matchers,
 }
 
-impl<'a> Builder<'a> {
-    /// The number of a policy's section; `None` if it says nothing of the direction.
-    fn section(
-        &mut self,
-        policy: &'a Policy,
-        index: usize,
-        direction: Direction,
-        matchers: &mut Matchers<'a>,
-    ) -> Option<usize> {
-        if let Some(number) = self.numbers.get(&(index, direction)) {
+impl Builder<'_> {
+    /// The number of a part's section; `None` if it says nothing of the direction.
+    fn section(&mut self, PartOf(policy, part): &PartOf, direction: Direction) -> Option<usize> {
+        let key = (policy.key.clone(), *part, direction);
+        if let Some((known, number)) = self.numbers.get(&key)
+            && Arc::ptr_eq(known, policy)
+        {
             return *number;
         }
-        let number = section(policy, direction).map(|rules| {
-            let section = self.build(policy, rules, direction, matchers);
+        let number = policy.parts[*part].section(direction).map(|rules| {
+            let section = self.build(policy, rules, direction);
             self.sections.push(section);
             self.sections.len() - 1
         });
-        self.numbers.insert((index, direction), number);
+        self.numbers.insert(key, (Arc::clone(policy), number));
         number
     }
 
-    fn build(
-        &mut self,
-        policy: &'a Policy,
-        rules: &'a Rules,
-        direction: Direction,
-        matchers: &mut Matchers<'a>,
-    ) -> Section<'a> {
+    fn build(&mut self, policy: &Arc<Policy>, rules: &Rules, direction: Direction) -> Section {
         let mut names = false;
-        for port in rules.rules.iter().flat_map(named_ports) {
+        for (protocol, name) in rules.rules.iter().flat_map(named_ports) {
             names = true;
             if direction == Direction::Egress {
-                self.names.number(port);
+                self.names.number((protocol, name.to_owned()));
             }
         }
-        let rules_of = |rule: &'a Rule| CompiledRule {
+        let mut rules_of = |rule: &Rule| CompiledRule {
+            at: rule.at,
             action: rule.action,
             matchers: match &rule.peers {
                 Peers::Any => None,
-                Peers::OneOf(peers) => Some(peers.iter().map(|peer| matchers.number(peer)).collect()),
+                Peers::OneOf(peers) => Some(peers.iter().map(|peer| self.matchers.number(peer)).collect()),
             },
-            ports: &rule.ports,
+            ports: rule.ports.clone(),
         };
         Section {
-            policy,
+            policy: Arc::clone(policy),
             default_deny: rules.default_deny,
-            rules: rules.rules.iter().map(rules_of).collect(),
+            rules: rules.rules.iter().map(&mut rules_of).collect(),
             names,
         }
     }

@@ -1,0 +1,228 @@
+//! Everything that one compilation leaves for the next. Matchers, sections, programs, groups, cells and reasons
+//! are only ever added: what was said of a number stays true, and what nobody uses any more does no harm. When
+//! that becomes much, or when something changes that concerns everybody, the next compilation starts from
+//! nothing. Not here: what the parts mean.
+
+use super::blocks::Blocks;
+use super::groups::{Ground, Groups};
+use super::identity::{Identities, tenant_number};
+use super::peers::Matchers;
+use super::problems;
+use super::rows::{Reach, Rows};
+use super::select::Selection;
+use crate::cluster::snapshot::Snapshot;
+use crate::datapath::compiled::{Behind, Compiled, EndpointSpec, GroupIndex};
+use isolator_common::addr::{Addr, Prefix};
+use isolator_common::policy::Direction;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Things that nobody uses which are never too many.
+const SPARE: usize = 1024;
+
+/// What is known of the last snapshot.
+#[derive(Debug)]
+pub(super) struct State {
+    snapshot: Arc<Snapshot>,
+    matchers: Matchers,
+    selection: Selection,
+    blocks: Blocks,
+    groups: Groups,
+    identities: Identities,
+    rows: Rows,
+    /// The matchers that rules in use speak of, and their prefixes.
+    active: BTreeSet<u32>,
+    prefixes: BTreeSet<Prefix>,
+}
+
+/// What the compiled form must be brought up to date in.
+struct Dirty {
+    addresses: BTreeSet<Addr>,
+    /// Endpoints, their programs, or the active rules.
+    selected: bool,
+    /// The identities of pods that did not change.
+    identities: bool,
+    reach: Reach,
+}
+
+impl State {
+    /// Compiles from nothing.
+    pub(super) fn new(snapshot: &Arc<Snapshot>, node: &str) -> (Self, Compiled) {
+        let mut matchers = Matchers::default();
+        let selection = Selection::new(snapshot, node, &mut matchers);
+        let mut blocks = Blocks::default();
+        for (number, peer) in (0..).zip(matchers.peers()) {
+            blocks.add(snapshot, number, peer);
+        }
+        let ground = Ground { snapshot, node, matchers: &matchers, selection: &selection, blocks: &blocks };
+        let groups = Groups::new(ground);
+        let mut state = State {
+            snapshot: Arc::clone(snapshot),
+            identities: Identities::new(snapshot),
+            rows: Rows::default(),
+            active: BTreeSet::new(),
+            prefixes: BTreeSet::new(),
+            matchers,
+            selection,
+            blocks,
+            groups,
+        };
+        let reach = state.finish(true);
+        let mut compiled = Compiled::default();
+        let State { groups, rows, identities, .. } = &state;
+        compiled.addresses = groups
+            .addresses
+            .iter()
+            .map(|(addr, group)| {
+                let identity = identities.of_address(snapshot, addr, node);
+                (*addr, Behind { identity, group: GroupIndex(rows.merged(*group)) })
+            })
+            .collect();
+        let dirty = Dirty { addresses: BTreeSet::new(), selected: true, identities: false, reach };
+        state.write(node, &dirty, &mut compiled);
+        (state, compiled)
+    }
+
+    /// Compiles what has changed. `None`: this must be done from nothing.
+    pub(super) fn update(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        node: &str,
+        compiled: &mut Compiled,
+    ) -> Option<()> {
+        let before = std::mem::replace(&mut self.snapshot, Arc::clone(snapshot));
+        let changes = snapshot.since(&before).filter(|_| !self.is_wasteful())?;
+        let (matchers, names) = (self.matchers.peers().len(), self.selection.names.len());
+        let tenants = self.selection.tenants.clone();
+        let selected = self.selection.update(snapshot, node, &changes, &mut self.matchers);
+        // Every group depends on whose tenants and which names matter here.
+        if self.selection.tenants != tenants || self.selection.names.len() != names {
+            return None;
+        }
+        for (number, peer) in (matchers as u32..).zip(&self.matchers.peers()[matchers..]) {
+            self.blocks.add(snapshot, number, peer);
+        }
+        let State { matchers: all, selection, blocks, groups, .. } = self;
+        let ground = Ground { snapshot, node, matchers: all, selection, blocks };
+        let (mut addresses, prefixes) = groups.learn(ground, matchers as u32);
+        addresses.extend(&changes.addresses);
+        for addr in &addresses {
+            groups.place(ground, *addr);
+        }
+        for prefix in &prefixes {
+            groups.place_prefix(ground, *prefix);
+        }
+        let mut identities = false;
+        for (_, before, after) in &changes.pods {
+            identities |= self.identities.replace(*before, *after);
+        }
+        let reach = self.finish(selected || !prefixes.is_empty());
+        self.write(node, &Dirty { addresses, selected, identities, reach }, compiled);
+        Some(())
+    }
+
+    /// Whether most of what is kept is of no use.
+    fn is_wasteful(&self) -> bool {
+        let State { matchers, selection, groups, active, .. } = self;
+        let living = groups.counts.iter().filter(|count| **count > 0).count();
+        let programs = selection.programs.len() / (2 * selection.local.len() + 2);
+        let waste = |all: usize, used: usize| all > 2 * used + SPARE;
+        waste(matchers.peers().len(), active.len()) || waste(groups.groups.len(), living) || programs > SPARE
+    }
+
+    /// Brings what depends on the rules in use up to date.
+    fn finish(&mut self, selected: bool) -> Reach {
+        let State { matchers, selection, blocks, groups, identities, rows, active, prefixes, .. } = self;
+        let live = selection.live();
+        if selected {
+            *active = selection.speaking_of(&live);
+            let of_rules = active.iter().flat_map(|matcher| blocks.of(*matcher)).copied();
+            let ranges = self.snapshot.service_ranges().iter().copied();
+            let now = of_rules.chain([Prefix::ALL_V4, Prefix::ALL_V6]).chain(ranges).collect();
+            if *prefixes != now {
+                *prefixes = now;
+                identities.prefixes(prefixes.iter().copied());
+            }
+        }
+        rows.update(selection, groups, matchers, live)
+    }
+
+    /// Writes down what changed.
+    fn write(&self, node: &str, dirty: &Dirty, compiled: &mut Compiled) {
+        let State { snapshot, selection, groups, identities, rows, prefixes, .. } = self;
+        let Dirty { addresses, selected, identities: moved, reach } = dirty;
+        let merged = |group: u32| GroupIndex(rows.merged(group));
+        let identity = |addr: &Addr| identities.of_address(snapshot, addr, node);
+        for addr in addresses {
+            match groups.addresses.get(addr) {
+                Some(group) => {
+                    let behind = Behind { identity: identity(addr), group: merged(*group) };
+                    compiled.addresses.insert(*addr, behind);
+                }
+                None => drop(compiled.addresses.remove(addr)),
+            }
+        }
+        if *moved || *reach == Reach::All {
+            let now = compiled.addresses.iter().zip(&groups.addresses).map(|((addr, was), (_, group))| {
+                let identity = if *moved { identity(addr) } else { was.identity };
+                (addr, was, Behind { identity, group: merged(*group) })
+            });
+            let other: Vec<(Addr, Behind)> =
+                now.filter(|(_, was, now)| *was != now).map(|(addr, _, now)| (*addr, now)).collect();
+            for (addr, behind) in other {
+                compiled.addresses.insert(addr, behind);
+            }
+        }
+        if *selected || *moved || *reach != Reach::Nothing {
+            self.write_prefixes(compiled);
+            let mut writer = rows.writer();
+            let mut endpoints = std::collections::BTreeMap::new();
+            for (key, local) in &selection.local {
+                let isolates = |program: usize| selection.isolates(program);
+                let spec = EndpointSpec {
+                    identity: identities.of_pod(&local.pod),
+                    tenant: snapshot.tenant_of(&key.namespace).map_or(0, tenant_number),
+                    addrs: local.pod.addrs(),
+                    rows: writer.pair(local.programs),
+                    // What an isolated direction answers to needs entries, whatever few peers it admits freely.
+                    connection_first: [isolates(local.programs[1]), isolates(local.programs[0])],
+                };
+                endpoints.insert(key.clone(), spec);
+            }
+            let startup = writer.pair(selection.startup);
+            let (rows, reasons) = writer.finished();
+            if *compiled.rows != rows {
+                compiled.rows = Arc::new(rows);
+            }
+            compiled.endpoints = endpoints;
+            compiled.startup = Direction::BOTH.map(|direction| Some(startup[direction.index()]));
+            compiled.reasons = reasons;
+        }
+        compiled.groups = rows.groups();
+        compiled.identities = identities.names();
+        compiled.problems = problems(snapshot, node);
+        debug_assert_eq!(compiled.prefixes.len(), prefixes.len());
+    }
+
+    fn write_prefixes(&self, compiled: &mut Compiled) {
+        let State { groups, identities, rows, prefixes, .. } = self;
+        let gone: Vec<Prefix> =
+            compiled.prefixes.keys().filter(|prefix| !prefixes.contains(prefix)).copied().collect();
+        for prefix in gone {
+            compiled.prefixes.remove(&prefix);
+        }
+        let behind = |prefix: &Prefix| Behind {
+            identity: identities.of_prefix(prefix),
+            group: GroupIndex(rows.merged(groups.prefixes[prefix])),
+        };
+        if compiled.prefixes.is_empty() {
+            compiled.prefixes = prefixes.iter().map(|prefix| (*prefix, behind(prefix))).collect();
+        }
+        for prefix in prefixes {
+            let now = behind(prefix);
+            if compiled.prefixes.get(prefix) != Some(&now) {
+                compiled.prefixes.insert(*prefix, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Whatever has changed, compiling on from the last snapshot gives what compiling from nothing gives, but for
+//! the numbers of groups, rows and reasons. Not here: what either means (`e1`).
+
+use crate::generate;
+use isolator_common::addr::{Addr, Prefix};
+use isolator_policy::cluster::change::{Change, Object, ObjectKey};
+use isolator_policy::cluster::index::{Index, Options};
+use isolator_policy::datapath::compiled::{Behind, CellSpec, Compiled, Effect, EndpointSpec, RowIndex};
+use isolator_policy::meaning::compile::{Compiler, compile};
+use isolator_policy::meaning::why::By;
+use isolator_policy::model::{PodKey, Problem};
+use isolator_policy::shared::SharedMap;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index as Pick;
+use std::collections::BTreeMap;
+
+/// A cell without numbers.
+type Cell = Vec<(u32, Effect, By)>;
+
+/// What a compiled form says, without the numbers that were dealt out: a group is what the rows make of it.
+#[derive(Debug, PartialEq)]
+struct Said {
+    /// Identity, and cells in each row that somebody has, in the order of their owners.
+    addresses: Vec<(Addr, u32, Vec<Cell>)>,
+    prefixes: Vec<(Prefix, u32, Vec<Cell>)>,
+    /// The rest of each endpoint's specification.
+    endpoints: Vec<(PodKey, EndpointSpec)>,
+    identities: SharedMap<u32, String>,
+    problems: Vec<Problem>,
+}
+
+fn said(compiled: &Compiled) -> Said {
+    let cell = |cell: &CellSpec| -> Cell {
+        match cell {
+            CellSpec::All(one) => vec![(0, one.effect, compiled.reasons[one.reason.0 as usize].clone())],
+            CellSpec::ByPort(ports) => {
+                let by = |reason: usize| compiled.reasons[reason].clone();
+                ports.iter().map(|(first, one)| (*first, one.effect, by(one.reason.0 as usize))).collect()
+            }
+        }
+    };
+    let of_pods = compiled.endpoints.values().flat_map(|spec| spec.rows);
+    let rows: Vec<RowIndex> = of_pods.chain(compiled.startup.into_iter().flatten()).collect();
+    let cells = |behind: &Behind| -> Vec<Cell> {
+        rows.iter().map(|row| cell(&compiled.rows[row.0 as usize][behind.group.0 as usize])).collect()
+    };
+    let without_rows = |spec: &EndpointSpec| EndpointSpec { rows: [RowIndex(0); 2], ..spec.clone() };
+    Said {
+        addresses: compiled.addresses.iter().map(|(addr, b)| (*addr, b.identity, cells(b))).collect(),
+        prefixes: compiled.prefixes.iter().map(|(prefix, b)| (*prefix, b.identity, cells(b))).collect(),
+        endpoints: compiled.endpoints.iter().map(|(key, spec)| (key.clone(), without_rows(spec))).collect(),
+        identities: compiled.identities.clone(),
+        problems: compiled.problems.clone(),
+    }
+}
+
+/// Addresses that are treated alike are in one group, and every row and reason is somebody's.
+fn is_tight(compiled: &Compiled) -> Result<(), TestCaseError> {
+    let behind = compiled.addresses.values().chain(compiled.prefixes.values());
+    let mut groups: BTreeMap<Vec<&CellSpec>, u32> = BTreeMap::new();
+    for behind in behind {
+        let column = compiled.rows.iter().map(|row| &row[behind.group.0 as usize]).collect();
+        prop_assert_eq!(*groups.entry(column).or_insert(behind.group.0), behind.group.0);
+    }
+    prop_assert!(compiled.rows.iter().all(|row| row.len() == compiled.groups as usize));
+    Ok(())
+}
+
+/// Replaces or adds an object of another cluster, or deletes one of this.
+fn change(index: &mut Index, others: &[Object], pick: &Pick, delete: bool) {
+    let snapshot = index.snapshot();
+    let pods = snapshot.pods().keys().cloned().map(ObjectKey::Pod);
+    let policies = snapshot.policies().keys().cloned().map(ObjectKey::Policy);
+    let all: Vec<ObjectKey> = pods.chain(policies).collect();
+    if delete && !all.is_empty() {
+        index.apply(Change::Delete(pick.get(&all).clone()));
+    } else if !others.is_empty() {
+        index.apply(Change::Apply(pick.get(others).clone()));
+    }
+}
+
+proptest! {
+    #![proptest_config(generate::config(1536))]
+
+    #[test]
+    fn compiling_on_gives_what_compiling_from_nothing_gives(
+        first in generate::objects(),
+        others in vec(generate::objects(), 3),
+        steps in vec((any::<Pick>(), any::<bool>(), prop::bool::weighted(0.7)), 1..24),
+    ) {
+        let mut index = Index::new(Options::default());
+        index.apply(Change::Reset(first));
+        let all: Vec<Object> = others.into_iter().flatten().collect();
+        let goes_on = |object: &&Object| matches!(object, Object::Pod(_) | Object::Policy(_));
+        let few: Vec<Object> = all.iter().filter(goes_on).cloned().collect();
+        let mut compiler = Compiler::new("n1");
+        for (pick, delete, seen) in steps {
+            // A namespace that changes starts everything anew.
+            change(&mut index, if pick.index(12) == 0 { &all } else { &few }, &pick, delete);
+            // Sometimes several changes come together.
+            if !seen {
+                continue;
+            }
+            let snapshot = index.snapshot();
+            let on = compiler.compile(&snapshot);
+            let anew = compile(&snapshot, "n1");
+            is_tight(&on)?;
+            prop_assert_eq!(said(&on), said(&anew));
+        }
+    }
+}
