@@ -409,7 +409,8 @@ impl Enforcer {
             // What an earlier run has enforced and nobody finds now stays attached: without an entry it drops all.
             match attach::attachments(&self.config.pin_dir) {
                 Ok(all) => {
-                    let there = all.iter().map(|one| one.ifindex).filter(|index| !keep.contains(index));
+                    let pods = all.iter().filter(|one| one.hook.of_pod()).map(|one| one.ifindex);
+                    let there = pods.filter(|index| !keep.contains(index));
                     let named = there.filter_map(|index| Some((index, discover::name_of(index)?)));
                     self.status.cut_off = cut_off::update(&self.status.cut_off, named, now_ms());
                     spared.extend(self.status.cut_off.iter().map(|one| one.ifindex));
