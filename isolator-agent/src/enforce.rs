@@ -168,8 +168,11 @@ impl Enforcer {
             }
         }
         match discover::discover(&self.config.sandboxes) {
-            Ok(Found { mut interfaces, unenforced, devices }) => {
+            Ok(Found { mut interfaces, unenforced, devices, own }) => {
                 self.ways.found(devices);
+                for change in self.overlay.own(own.into_iter().collect()) {
+                    self.controller.change(change);
+                }
                 problems.extend(unenforced.iter().map(|sandbox| self.unenforced(sandbox)));
                 let missing =
                     self.controller.enforced().into_iter().filter(|known| !interfaces.contains(known));
@@ -474,7 +477,11 @@ impl Enforcer {
             self.status.watches = heard.borrow().iter().map(watch_status).collect();
         }
         let endpoints = image.endpoints.values().map(|endpoint| (endpoint.id, endpoint.slot)).collect();
-        self.published.send_replace(Published { status: self.status.clone(), endpoints });
+        self.published.send_replace(Published {
+            status: self.status.clone(),
+            endpoints,
+            stepped: Some(Instant::now()),
+        });
         if let Err(refused) = self.status.write(&self.config.run_dir) {
             warn!(run_dir = %self.config.run_dir.display(), error = %refused, "cannot write the status file");
         }

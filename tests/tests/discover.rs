@@ -124,6 +124,7 @@ fn the_nodes_own_addresses_are_listed() {
         for wanted in ["192.0.2.7", "fd00::7", "127.0.0.1"] {
             assert!(own.contains(&addr(wanted)), "{wanted} in {own:?}");
         }
+        assert_eq!(found(&Dir::new().0).own, own, "each look says them, too");
     });
 }
 

@@ -59,6 +59,8 @@ pub struct Found {
     pub unenforced: Vec<Unenforced>,
     /// Sorted by index.
     pub devices: Vec<Device>,
+    /// Addresses of the node's own namespace: those of the host identity.
+    pub own: BTreeSet<Addr>,
 }
 
 /// Why nothing could be found out at all.
@@ -99,8 +101,10 @@ pub fn discover(dir: &Path) -> Result<Found, DiscoverError> {
     }
     let own = File::open(OWN).map_err(DiscoverError::Netlink)?;
     let host = Route::open().and_then(|route| route.links()).map_err(DiscoverError::Netlink)?;
+    let own_addresses = local_addresses()?;
     let mut seen = BTreeSet::from([identity(&own).map_err(DiscoverError::Netlink)?]);
-    let mut found = Found { devices: host.iter().filter_map(device).collect(), ..Found::default() };
+    let mut found =
+        Found { devices: host.iter().filter_map(device).collect(), own: own_addresses, ..Found::default() };
     for name in names {
         let sandbox = name.to_string_lossy().into_owned();
         // A FIFO would otherwise hold us up.

@@ -1,8 +1,10 @@
 //! Metrics for Prometheus: the daemon's account and the kernel's counters as one text. No label comes from free
-//! text, and none has an unbounded number of values. Not here: what is measured (`status`, the programs).
+//! text, and none has an unbounded number of values. Also what probes ask. Not here: what is measured (`status`, the programs).
 
 use crate::status::Status;
+use std::time::Instant;
 
+mod health;
 mod serve;
 mod text;
 mod totals;
@@ -18,4 +20,6 @@ pub struct Published {
     pub status: Status,
     /// Number and counter slot of each endpoint.
     pub endpoints: Vec<(u32, u32)>,
+    /// When the step was done; `None`: none was yet.
+    pub stepped: Option<Instant>,
 }

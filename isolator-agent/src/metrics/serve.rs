@@ -1,8 +1,9 @@
-//! Answers `GET /metrics`. Each answer reads the kernel's counters anew. Not here: the numbers (`text`).
+//! Answers `GET /metrics`, and the probes `/healthz` and `/readyz`. Each answer reads the kernel's counters anew.
+//! Not here: the numbers (`text`), what healthy is (`health`).
 
-use super::Published;
 use super::text::text;
 use super::totals::Totals;
+use super::{Published, health};
 use crate::datapath::read::{ReadError, ReadOnly};
 use anyhow::{Context, Result};
 use http_body_util::Full;
@@ -16,7 +17,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
@@ -27,6 +28,9 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 const CLIENTS: usize = 8;
 /// A client that has not said what it wants by then is let go.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A question of a probe.
+type Asks = fn(&Published, Instant) -> Result<(), String>;
 
 /// What every answer is made of.
 struct Account {
@@ -83,8 +87,12 @@ fn answer(request: &Request<Incoming>, account: &Account) -> Response<Full<Bytes
             Ok(text) => (StatusCode::OK, OPEN_METRICS, text),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{error}\n")),
         },
-        (_, "/metrics") => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned()),
-        _ => (StatusCode::NOT_FOUND, "text/plain", "only /metrics\n".to_owned()),
+        (&Method::GET, "/healthz") => account.probe(health::alive),
+        (&Method::GET, "/readyz") => account.probe(health::ready),
+        (_, "/metrics" | "/healthz" | "/readyz") => {
+            (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned())
+        }
+        _ => (StatusCode::NOT_FOUND, "text/plain", "only /metrics, /healthz and /readyz\n".to_owned()),
     };
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = code;
@@ -93,8 +101,15 @@ fn answer(request: &Request<Incoming>, account: &Account) -> Response<Full<Bytes
 }
 
 impl Account {
+    fn probe(&self, asks: Asks) -> (StatusCode, &'static str, String) {
+        match asks(&self.published.borrow(), Instant::now()) {
+            Ok(()) => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
+            Err(why) => (StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{why}\n")),
+        }
+    }
+
     fn text(&self) -> Result<String, ReadError> {
-        let Published { status, endpoints } = self.published.borrow().clone();
+        let Published { status, endpoints, stepped: _ } = self.published.borrow().clone();
         let counted: Result<Vec<_>, ReadError> =
             endpoints.iter().map(|(id, slot)| Ok((*id, self.maps.counters(*slot)?))).collect();
         let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);

@@ -106,6 +106,16 @@ impl Overlay {
         self.everything().into_iter().map(Change::Apply).collect()
     }
 
+    /// The changes to pass on when our own node has these addresses: a CNI gives it more with its first pod.
+    pub fn own(&mut self, addresses: Vec<Addr>) -> Vec<Change> {
+        if addresses == self.own_addresses {
+            return Vec::new();
+        }
+        self.own_addresses = addresses;
+        let own = self.nodes_seen().filter(|node| node.name == self.own_node);
+        own.map(|node| Change::Apply(Object::Node(node))).collect()
+    }
+
     /// Sets pods and nodes aside, hands the rest back.
     fn keep(&mut self, object: Object) -> Option<Object> {
         match object {
@@ -216,6 +226,17 @@ mod tests {
         overlay.place(placed("a", 7));
         let declared = Pod { addresses: vec![Addr::v4([10, 9, 9, 9])], node: Some("n2".into()), ..pod("a") };
         assert_eq!(pods(&overlay.change(Change::Apply(Object::Pod(declared.clone())))), [&declared]);
+    }
+
+    #[test]
+    fn an_address_that_our_own_node_gets_later_is_the_local_hosts_too() {
+        let (uplink, bridge) = (Addr::v4([172, 30, 0, 1]), Addr::v4([10, 244, 1, 1]));
+        let mut overlay = Overlay::new("n1", vec![uplink]);
+        overlay.change(Change::Reset(Vec::new()));
+        assert!(overlay.own(vec![uplink]).is_empty(), "nothing is new");
+        let changes = overlay.own(vec![bridge, uplink]);
+        let [Change::Apply(Object::Node(node))] = changes.as_slice() else { panic!("one node") };
+        assert_eq!(node.addresses, [bridge, uplink]);
     }
 
     #[test]

@@ -72,6 +72,10 @@ fn metrics_count_what_was_dropped_and_what_is_not_enforced() {
     assert_eq!(live.probe(&[flow], "500ms"), ["timeout"]);
     let after = get(&live, "n1");
     assert!(value(&after, dropped) > 0, "{after}");
+    for probe in ["/healthz", "/readyz"] {
+        let answer = ask(&live, "n1", &format!("GET {probe} HTTP/1.1\r\nHost: node\r\n\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 200"), "{probe}: {answer}");
+    }
     assert!(ask(&live, "n1", "GET / HTTP/1.1\r\nHost: node\r\n\r\n").starts_with("HTTP/1.1 404"));
     assert!(ask(&live, "n1", "POST /metrics HTTP/1.1\r\nHost: node\r\n\r\n").starts_with("HTTP/1.1 405"));
 }

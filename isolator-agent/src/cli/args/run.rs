@@ -34,7 +34,7 @@ pub struct RunArgs {
     /// What an interface may do before its pod is known.
     #[arg(long, value_enum, default_value = "strict")]
     pub startup: Startup,
-    /// Serve metrics for Prometheus at this address, `/metrics`.
+    /// Serve metrics for Prometheus at this address, `/metrics`, and answer probes, `/healthz` and `/readyz`.
     #[arg(long, value_name = "ADDR:PORT")]
     pub metrics: Option<SocketAddr>,
     /// Attach by clsact filters even where the kernel has TCX.
