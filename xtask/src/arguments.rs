@@ -1,5 +1,6 @@
 //! What was typed after `cargo xtask`. Not here: what it needs to run.
 
+use crate::cluster::{Action, Selection};
 use crate::test::Tier;
 use crate::vm;
 use anyhow::{Result, bail};
@@ -9,6 +10,10 @@ pub(crate) const USAGE: &str = "\
 Usage: cargo xtask COMMAND
 
   build                                          toolchain, linker and an optimised target/release/isolator
+  image                                          a container image with a static binary, target/image/isolator.tar
+  cluster up [--bare]                            a Kubernetes cluster of three nodes on this machine, with our DaemonSet; needs root and Go
+  cluster test [--sample] [--focus REGEX]        our own tests and upstream's NetworkPolicy suite on it
+  cluster down                                   ends it and removes all of it
   demo                                           builds, then shows tenants being isolated; needs root
   test [--tier NAME]... [--cases N] [FILTER]     all test tiers, or the named ones
   tidy [--record-abi]                            rules that neither cargo nor clippy can enforce
@@ -30,6 +35,10 @@ pub(crate) enum Command {
     Help,
     /// Build the optimised binary.
     Build,
+    /// Start, test or end a cluster.
+    Cluster(Action),
+    /// Write the container image.
+    Image,
     /// Show what it does.
     Demo,
     /// Measure the way from a changed file to the last map write; the benchmark reads the rest of the line.
@@ -68,6 +77,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
         None | Some("help" | "-h" | "--help") => Ok(Command::Help),
         Some("build") => nothing_more(Command::Build, arguments),
         Some(vm::INIT) => nothing_more(Command::VmInit, arguments),
+        Some("cluster") => parse_cluster(arguments).map(Command::Cluster),
+        Some("image") => nothing_more(Command::Image, arguments),
         Some("demo") => nothing_more(Command::Demo, arguments),
         Some("test") => parse_test(arguments),
         Some("bench") => match arguments.next().as_deref() {
@@ -91,6 +102,27 @@ fn nothing_more(command: Command, mut arguments: impl Iterator<Item = String>) -
         None => Ok(command),
         Some(extra) => bail!("'{extra}' is one argument too many; see `cargo xtask help`"),
     }
+}
+
+fn parse_cluster(mut arguments: impl Iterator<Item = String>) -> Result<Action> {
+    let mut action = match arguments.next().as_deref() {
+        Some("up") => Action::Up { bare: false },
+        Some("test") => Action::Test(Selection::default()),
+        Some("down") => Action::Down,
+        _ => bail!("cluster takes 'up', 'test' or 'down'; see `cargo xtask help`"),
+    };
+    while let Some(argument) = arguments.next() {
+        match (&mut action, argument.as_str()) {
+            (Action::Up { bare }, "--bare") => *bare = true,
+            (Action::Test(selection), "--sample") => selection.sample = true,
+            (Action::Test(selection), "--focus") => match arguments.next() {
+                Some(expression) => selection.focus = Some(expression),
+                None => bail!("--focus needs a value; see `cargo xtask help`"),
+            },
+            (_, unknown) => bail!("there is no flag '{unknown}' here; see `cargo xtask help`"),
+        }
+    }
+    Ok(action)
 }
 
 fn parse_test(mut arguments: impl Iterator<Item = String>) -> Result<Command> {
@@ -160,6 +192,9 @@ mod tests {
             ("test a b", "one FILTER"),
             ("tidy --fix", "'--fix'"),
             ("bench", "'datapath'"),
+            ("cluster", "'up'"),
+            ("cluster down --bare", "'--bare'"),
+            ("cluster test --focus", "--focus needs"),
         ] {
             let message = parsed(line).unwrap_err().to_string();
             assert!(message.contains(part), "{line}: {message}");

@@ -10,9 +10,11 @@
 mod arguments;
 mod bench;
 mod build;
+mod cluster;
 mod demo;
 mod documents;
 mod firewall;
+mod image;
 mod machine;
 mod process;
 mod progress;
@@ -33,6 +35,8 @@ fn main() -> ExitCode {
         Ok(Command::BenchApply(arguments)) => bench::apply(&arguments).map(|()| true),
         Ok(Command::BenchCompile(arguments)) => bench::compile(&arguments).map(|()| true),
         Ok(Command::BenchDatapath(arguments)) => bench::datapath(&arguments).map(|()| true),
+        Ok(Command::Cluster(action)) => cluster::act(&action),
+        Ok(Command::Image) => image::write().map(|_| true),
         Ok(Command::Build) => build::release().map(|()| true),
         Ok(Command::Demo) => demo::demo().map(|()| true),
         Ok(Command::Test(wanted)) => test::run(&wanted),

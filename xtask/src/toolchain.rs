@@ -103,6 +103,16 @@ impl Toolchain {
         step(&format!("adding {}", missing.join(", ")), &mut add, &tools().join("rustup.log"))
     }
 
+    /// The standard library for another target.
+    pub(crate) fn need_target(&self, target: &str) -> Result<()> {
+        if self.sysroot.join("lib/rustlib").join(target).join("lib").is_dir() {
+            return Ok(());
+        }
+        let mut add = command("rustup");
+        add.args(["target", "add", "--toolchain", &self.channel, target]);
+        step(&format!("adding {target}"), &mut add, &tools().join("rustup.log"))
+    }
+
     /// What the kernel programs are built with: the source of `core`, and bpf-linker in `target/tools/bin`.
     pub(crate) fn need_bpf(&self) -> Result<()> {
         self.need(&[Component::Source])?;

@@ -119,6 +119,8 @@ impl fmt::Display for Resource {
 mod tests {
     use super::super::super::convert;
     use super::*;
+    use saphyr::{LoadableYamlNode, Yaml};
+    use std::collections::BTreeSet;
 
     #[test]
     fn every_kind_is_watched_in_the_version_that_is_read() {
@@ -130,6 +132,35 @@ mod tests {
             };
             assert_eq!(watched, wanted, "{resource}");
         }
+    }
+
+    /// `group/plural` of everything that the DaemonSet's role may list and watch.
+    fn permitted() -> BTreeSet<String> {
+        let text = include_str!("../../../../deploy/rbac.yaml");
+        let documents = Yaml::load_from_str(text).unwrap();
+        let role =
+            documents.iter().find(|document| document["kind"].as_str() == Some("ClusterRole")).unwrap();
+        let texts = |list: &Yaml| -> Vec<String> {
+            list.as_sequence().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+        };
+        let rules = role["rules"].as_sequence().unwrap().iter();
+        let watching = rules.filter(|rule| texts(&rule["verbs"]) == ["list", "watch"]);
+        let named = watching.flat_map(|rule| {
+            let groups = texts(&rule["apiGroups"]);
+            let plurals = texts(&rule["resources"]);
+            groups.into_iter().flat_map(move |group| {
+                plurals.clone().into_iter().map(move |plural| format!("{group}/{plural}"))
+            })
+        });
+        named.collect()
+    }
+
+    #[test]
+    fn the_role_of_the_daemonset_permits_what_is_watched_and_nothing_else() {
+        let watched = std::iter::once(&DEFINITIONS).chain(&RESOURCES);
+        let watched: BTreeSet<String> =
+            watched.map(|resource| format!("{}/{}", resource.group, resource.plural)).collect();
+        assert_eq!(permitted(), watched);
     }
 
     #[test]

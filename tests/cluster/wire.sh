@@ -1,0 +1,49 @@
+# The network between nodes: a bridge in a namespace of its own, one interface for each node, and routes to the pods
+# of the others. Sourced by up.sh. Not here: the pods' own interfaces, which are the CNI's.
+make_wire() {
+  ip netns add "$SWITCH"
+  ip -n "$SWITCH" link set lo up
+  ip -n "$SWITCH" link add br0 type bridge
+  # The bridge must not run through any firewall.
+  ip netns exec "$SWITCH" sysctl -qw net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0 2>/dev/null || true
+  ! has4 || ip -n "$SWITCH" addr add "$NODE_NET.1/24" dev br0
+  ! has6 || ip -n "$SWITCH" addr add "$NODE_NET6:1/64" dev br0 nodad
+  ip -n "$SWITCH" link set br0 up
+  local i j
+  for i in $(seq "$NODES"); do plug "$i"; done
+  for i in $(seq "$NODES"); do
+    for j in $(seq "$NODES"); do [ "$i" = "$j" ] || to_pods "$(node_ns "$i")" "$j"; done
+    to_pods "$SWITCH" "$i"
+  done
+}
+
+plug() { # NUMBER
+  local ns; ns=$(node_ns "$1")
+  ip netns add "$ns"
+  ip -n "$ns" link set lo up
+  ip -n "$SWITCH" link add "node$1" type veth peer name eth0 netns "$ns"
+  ip -n "$SWITCH" link set "node$1" master br0 up
+  ip -n "$ns" link set eth0 up
+  if has4; then
+    ip -n "$ns" addr add "$NODE_NET.$((10 + $1))/24" dev eth0
+    ip -n "$ns" route add default via "$NODE_NET.1"
+    ip netns exec "$ns" sysctl -qw net.ipv4.ip_forward=1
+    masquerade iptables "$ns" "$POD_NET.0.0/16"
+  fi
+  if has6; then
+    ip -n "$ns" addr add "$NODE_NET6:$((10 + $1))/64" dev eth0 nodad
+    ip -n "$ns" route add default via "$NODE_NET6:1"
+    ip netns exec "$ns" sysctl -qw net.ipv6.conf.all.forwarding=1
+    masquerade ip6tables "$ns" "$POD_NET6::/48"
+  fi
+}
+
+# Pods reach what is outside of the cluster by the address of their node, and each other by their own.
+masquerade() { # COMMAND NAMESPACE PODS
+  ip netns exec "$2" "$1" -w -t nat -A POSTROUTING -s "$3" ! -d "$3" -m addrtype ! --dst-type LOCAL -j MASQUERADE
+}
+
+to_pods() { # NAMESPACE NUMBER
+  ! has4 || ip -n "$1" route add "$POD_NET.$2.0/24" via "$NODE_NET.$((10 + $2))"
+  ! has6 || ip -n "$1" route add "$POD_NET6:$2::/64" via "$NODE_NET6:$((10 + $2))"
+}

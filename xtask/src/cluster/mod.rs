@@ -1,0 +1,102 @@
+//! `cargo xtask cluster`: a real Kubernetes cluster of several nodes on this machine, with our DaemonSet on it. Nodes are
+//! namespaces, made by the scripts in `tests/cluster`; what runs in them is built here, once. Not here: how a node is
+//! made (`up.sh`), what the tests are (`suites`).
+
+mod images;
+mod needs;
+mod suites;
+mod tools;
+
+pub(crate) use suites::Selection;
+
+use crate::image;
+use crate::process::{command, root, run, target_dir};
+use crate::progress::{seconds, step};
+use anyhow::{Context as _, Result, bail};
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+/// What a person wants of the cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Action {
+    /// Start it; without our DaemonSet when `bare`.
+    Up { bare: bool },
+    /// Run tests on it.
+    Test(Selection),
+    /// End it.
+    Down,
+}
+
+/// Does it. `Ok(false)`: tests failed.
+pub(crate) fn act(action: &Action) -> Result<bool> {
+    let cluster = Cluster::new();
+    match action {
+        Action::Up { bare } => cluster.up(*bare).map(|()| true),
+        Action::Test(selection) => suites::run(&cluster, selection),
+        Action::Down => run(&mut cluster.script("down.sh")).map(|()| true),
+    }
+}
+
+/// Where everything of the cluster is.
+pub(crate) struct Cluster {
+    /// Programs, built once for each version.
+    bin: PathBuf,
+    images: PathBuf,
+    /// What lives as long as the cluster.
+    folder: PathBuf,
+    logs: PathBuf,
+}
+
+impl Cluster {
+    fn new() -> Cluster {
+        let base = target_dir().join("cluster");
+        let below = |name: &str| base.join(name);
+        Cluster { bin: below("bin"), images: below("images"), folder: below("run"), logs: below("logs") }
+    }
+
+    fn up(&self, bare: bool) -> Result<()> {
+        let start = Instant::now();
+        needs::check()?;
+        for folder in [&self.bin, &self.images, &self.logs] {
+            fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        tools::build(&self.bin, &self.logs, &tools::CLUSTER)?;
+        images::write(&self.bin, &self.images)?;
+        let ours = image::write()?;
+        fs::copy(&ours, self.images.join("isolator.tar"))
+            .with_context(|| format!("cannot copy {}", ours.display()))?;
+        run(&mut self.script("up.sh"))?;
+        if !bare {
+            self.deploy()?;
+        }
+        println!("the cluster is up after {}. A shell that talks to it:", seconds(start.elapsed()));
+        println!("  {}/tests/cluster/kubectl.sh get pods -A", root().display());
+        Ok(())
+    }
+
+    /// Rolls our DaemonSet out and waits until every node enforces.
+    fn deploy(&self) -> Result<()> {
+        step("rolling the DaemonSet out", &mut self.script("deploy.sh"), &self.logs.join("deploy.log"))
+    }
+
+    /// A script of `tests/cluster`, with the settings that all of them read.
+    pub(crate) fn script(&self, name: &str) -> Command {
+        let mut script = command(&root().join("tests/cluster").join(name).display().to_string());
+        script
+            .env("CLUSTER_DIR", &self.folder)
+            .env("CLUSTER_BIN", &self.bin)
+            .env("CLUSTER_IMAGES", &self.images);
+        script
+    }
+
+    /// # Errors
+    /// When there is no cluster to test.
+    fn must_run(&self) -> Result<()> {
+        if !self.folder.join("kubeconfig").exists() {
+            bail!("there is no cluster; cure: cargo xtask cluster up");
+        }
+        Ok(())
+    }
+}

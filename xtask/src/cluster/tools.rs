@@ -1,0 +1,141 @@
+//! The programs of a cluster, built from source with Go: versions and checksums are those of the modules in
+//! `tests/cluster/tools`. What is built stays until a module or the compiler changes. Not here: images.
+
+use crate::process::{command, output, root};
+use crate::progress::step;
+use anyhow::{Context as _, Result, bail};
+use std::fs;
+use std::path::Path;
+
+/// Programs that one module builds.
+pub(crate) struct Tool {
+    /// Folder below `tests/cluster/tools`.
+    module: &'static str,
+    /// The module whose version it is.
+    source: &'static str,
+    /// What a person waits for, cold and on two cores.
+    what: &'static str,
+    /// Name of the program, its package, and whether it is a test program.
+    programs: &'static [(&'static str, &'static str, bool)],
+}
+
+/// What nodes and pods run.
+pub(crate) const CLUSTER: [Tool; 3] = [
+    Tool {
+        module: "kubernetes",
+        source: "k8s.io/kubernetes",
+        what: "Kubernetes (once, 6 to 15 minutes)",
+        programs: &[
+            ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", false),
+            ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", false),
+            ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler", false),
+            ("kubelet", "k8s.io/kubernetes/cmd/kubelet", false),
+            ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy", false),
+            ("kubectl", "k8s.io/kubernetes/cmd/kubectl", false),
+            ("agnhost", "k8s.io/kubernetes/test/images/agnhost", false),
+        ],
+    },
+    Tool {
+        module: "etcd",
+        source: "go.etcd.io/etcd/server/v3",
+        what: "etcd (once, half a minute)",
+        programs: &[("etcd", "go.etcd.io/etcd/server/v3", false)],
+    },
+    Tool {
+        module: "coredns",
+        source: "github.com/coredns/coredns",
+        what: "CoreDNS (once, 3 minutes)",
+        programs: &[("coredns", "github.com/coredns/coredns", false)],
+    },
+];
+
+/// Upstream's end-to-end suite, and what runs it.
+pub(crate) const E2E: [Tool; 1] = [Tool {
+    module: "kubernetes",
+    source: "k8s.io/kubernetes",
+    what: "upstream's end-to-end suite (once, 4 to 10 minutes)",
+    programs: &[
+        ("e2e.test", "k8s.io/kubernetes/test/e2e", true),
+        ("ginkgo", "github.com/onsi/ginkgo/v2/ginkgo", false),
+    ],
+}];
+
+/// Builds what is not built yet into `bin`.
+pub(crate) fn build(bin: &Path, logs: &Path, tools: &[Tool]) -> Result<()> {
+    let go = output(command("go").arg("version"))?;
+    for tool in tools {
+        let module = root().join("tests/cluster/tools").join(tool.module);
+        let read = |name: &str| {
+            let path = module.join(name);
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let version = version(&read("go.mod")?, tool.source).to_owned();
+        let wanted = format!("{go}\n{}{}", read("go.mod")?, read("go.sum")?);
+        let first = tool.programs.first().map_or("", |(name, ..)| name);
+        let stamp = bin.join(format!(".{first}"));
+        let there = tool.programs.iter().all(|(name, ..)| bin.join(name).is_file());
+        if there && fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+            continue;
+        }
+        if version.is_empty() {
+            bail!("{}/go.mod does not require {}", module.display(), tool.source);
+        }
+        let mut script = vec!["set -e".to_owned()];
+        for (name, package, test) in tool.programs {
+            let verb = if *test { "test -c" } else { "build" };
+            let flags = format!("-s -w{}", stamped(tool.module, &version));
+            script.push(format!("go {verb} -ldflags '{flags}' -o '{}' {package}", bin.join(name).display()));
+        }
+        let mut build = command("sh");
+        // Static, because images hold nothing but the program.
+        build.args(["-c", &script.join("\n")]).current_dir(&module);
+        build.env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=readonly -buildvcs=false");
+        step(&format!("building {}", tool.what), &mut build, &logs.join(format!("build-{first}.log")))?;
+        fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
+    }
+    Ok(())
+}
+
+/// The version of `source` that a go.mod requires; empty where it does not.
+fn version<'a>(module: &'a str, source: &str) -> &'a str {
+    let words =
+        module.lines().map(|line| line.trim_start().trim_start_matches("require ").split_whitespace());
+    let mut versions = words.filter_map(|mut words| (words.next()? == source).then(|| words.next())?);
+    versions.next().unwrap_or_default()
+}
+
+/// What Kubernetes' programs are told of their own version.
+fn stamped(module: &str, version: &str) -> String {
+    let mut numbers = version.trim_start_matches('v').split('.');
+    match (module, numbers.next(), numbers.next()) {
+        ("kubernetes", Some(major), Some(minor)) => {
+            let x = "-X k8s.io/component-base/version.git";
+            format!(" {x}Version={version} {x}Major={major} {x}Minor={minor} {x}TreeState=clean")
+        }
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_that_of_the_named_requirement() {
+        let text = "module m\n\nrequire (\n\ta.b/c v2.1.0\n\tk8s.io/kubernetes v1.34.4\n)\n";
+        assert_eq!(version(text, "k8s.io/kubernetes"), "v1.34.4");
+        assert_eq!(version("module m\nrequire a.b/c v3.6.1\n", "a.b/c"), "v3.6.1");
+        assert_eq!(version(text, "k8s.io"), "");
+        assert!(stamped("kubernetes", "v1.34.4").contains("gitMinor=34 "));
+        assert_eq!(stamped("etcd", "v3.6.1"), "");
+    }
+
+    #[test]
+    fn every_program_has_its_module() {
+        for tool in CLUSTER.iter().chain(&E2E) {
+            let module = root().join("tests/cluster/tools").join(tool.module).join("go.mod");
+            let text = fs::read_to_string(&module).unwrap();
+            assert!(version(&text, tool.source).starts_with('v'), "{}", module.display());
+        }
+    }
+}
