@@ -5,6 +5,7 @@ use crate::datapath::discover::Interface;
 use isolator_common::endpoint::Marking;
 use isolator_policy::cluster::change::Change;
 use isolator_policy::cluster::index::{Index, Options};
+use isolator_policy::cluster::problems::Problems;
 use isolator_policy::cluster::snapshot::Snapshot;
 use isolator_policy::datapath::compiled::Compiled;
 use isolator_policy::datapath::diff::diff;
@@ -23,6 +24,7 @@ pub struct Controller {
     node: String,
     params: Params,
     index: Index,
+    problems: Problems,
     compiler: Compiler,
     layout: Layout,
     image: Arc<Image>,
@@ -85,6 +87,7 @@ impl Controller {
             node: node.to_owned(),
             params,
             index: Index::new(options),
+            problems: Problems::default(),
             compiler: Compiler::new(node),
             layout: Layout::default(),
             image: Arc::new(image),
@@ -176,7 +179,7 @@ impl Controller {
         let ops = diff(&self.image, &next);
         let diff = started.elapsed();
         problems.extend(compiled.problems.iter().cloned());
-        problems.extend(snapshot.problems());
+        problems.extend(self.problems.of(&snapshot));
         problems.extend(self.source_problems.iter().chain(&self.discovery_problems).cloned());
         problems.sort();
         problems.dedup();

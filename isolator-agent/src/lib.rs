@@ -9,6 +9,7 @@
 //! Kubernetes types stay in `source`, aya in `datapath` (and the ring reader in `flows`), clap in `cli`.
 //! Not here: what a policy means.
 
+pub mod alone;
 pub mod cli;
 pub mod config;
 pub mod controller;

@@ -1,6 +1,7 @@
 //! `isolator run`: starts everything, waits for something to happen, lets the enforcer do a step. Ends on
 //! SIGTERM or SIGINT and leaves enforcement as it is. Not here: what a step does (`enforce`).
 
+use crate::alone;
 use crate::config::{Config, Source};
 use crate::controller::Controller;
 use crate::datapath::load::{Capacities, Loaded};
@@ -51,6 +52,7 @@ pub fn run(config: Config) -> Result<ExitCode> {
 async fn daemon(config: Config) -> Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    alone::claim().await?;
     std::fs::create_dir_all(&config.run_dir)
         .with_context(|| format!("cannot make the run folder {}", config.run_dir.display()))?;
     let loaded = Loaded::open(&config.pin_dir, &Capacities::default())?;

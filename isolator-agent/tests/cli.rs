@@ -183,6 +183,12 @@ fn a_full_disk_under_standard_error_ends_nothing() {
     let mut lint = Command::new(env!("CARGO_BIN_EXE_isolator"));
     lint.args(["policy", "lint", "-f", "/nonexistent/folder"]).stderr(full());
     assert_eq!(lint.output().unwrap().status.code(), Some(2));
+    // Nor is an answer lost silently.
+    let mut answer = Command::new(env!("CARGO_BIN_EXE_isolator"));
+    let said = answer.args(["completion", "bash"]).stdout(full()).output().unwrap();
+    let error = String::from_utf8(said.stderr).unwrap();
+    assert_eq!(said.status.code(), Some(2), "{error}");
+    assert!(error.contains("standard output takes nothing more: No space left"), "{error}");
     // The supervisor of a lab logs why it ends, and says it to the one who waits all the same.
     let wanted = serde_json::json!({
         "root": "/proc/nonexistent", "name": "full", "manifests": "/", "nodes": 1, "external": [],

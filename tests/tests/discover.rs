@@ -10,6 +10,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// How long a notification may take. Generous: the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A directory of sandboxes, removed at the end.
 struct Dir(PathBuf);
 
@@ -140,15 +143,24 @@ fn every_change_is_told() {
             async fn settle(watch: &mut isolator_agent::datapath::watch::Watch) {
                 while tokio::time::timeout(Duration::from_millis(300), watch.changed()).await.is_ok() {}
             }
-            let first = tokio::time::timeout(Duration::from_secs(5), watch.changed()).await;
+            let first = tokio::time::timeout(PATIENCE, watch.changed()).await;
             assert_eq!(first.expect("told at once"), Some(()));
             settle(&mut watch).await;
-            // To look is no change.
-            assert_eq!(found(&dir.0).interfaces, []);
-            let none = tokio::time::timeout(Duration::from_millis(300), watch.changed()).await;
-            assert!(none.is_err(), "nothing changed");
+            // To look is no change: were it one, every look would be followed by a notification. A busy machine may
+            // tell late of what was before, so one quiet look is enough.
+            let mut quiet = false;
+            for _ in 0..10 {
+                settle(&mut watch).await;
+                assert_eq!(found(&dir.0).interfaces, []);
+                let told = tokio::time::timeout(Duration::from_millis(300), watch.changed()).await;
+                quiet |= told.is_err();
+                if quiet {
+                    break;
+                }
+            }
+            assert!(quiet, "nothing changed");
             let told = async |watch: &mut isolator_agent::datapath::watch::Watch, what: &str| {
-                let told = tokio::time::timeout(Duration::from_secs(5), watch.changed()).await;
+                let told = tokio::time::timeout(PATIENCE, watch.changed()).await;
                 assert_eq!(told.unwrap_or_else(|_| panic!("{what} is not told")), Some(()));
                 settle(watch).await;
             };

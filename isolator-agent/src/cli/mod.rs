@@ -52,7 +52,10 @@ pub fn main() -> ExitCode {
             return Exit::Good.into();
         }
         // The exit code says it, too, where standard error takes nothing more.
-        let _unheard = writeln!(io::stderr(), "error: {error:#}");
+        let _unheard = match output_is_full(&error) {
+            true => writeln!(io::stderr(), "error: standard output takes nothing more: {error:#}"),
+            false => writeln!(io::stderr(), "error: {error:#}"),
+        };
         Exit::Failure.into()
     })
 }
@@ -60,6 +63,12 @@ pub fn main() -> ExitCode {
 /// Whether the error only says that nobody reads standard output any more, as in `isolator … | head`.
 fn reader_left(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Whether standard output was full. What is written elsewhere says where.
+fn output_is_full(error: &anyhow::Error) -> bool {
+    error.chain().len() == 1
+        && error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode> {

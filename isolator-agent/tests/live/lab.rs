@@ -115,7 +115,7 @@ impl Live {
         });
         let (accepted, _) = listener.accept().unwrap();
         let connected = connected.join().unwrap();
-        connected.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        connected.set_read_timeout(Some(PATIENCE)).unwrap();
         (accepted, connected)
     }
 

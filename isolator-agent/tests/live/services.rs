@@ -157,7 +157,7 @@ fn all(proxy: &str, more: &[&str]) {
         flows.push(flow(from, &format!("10.96.0.{last}"), protocol, *port));
         wanted.push(*pass);
     }
-    let results = live.probe(&flows, "2s");
+    let results = live.probe(&flows, "5s");
     let wrong: Vec<String> = results
         .iter()
         .zip(&wanted)

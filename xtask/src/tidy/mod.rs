@@ -4,6 +4,7 @@
 
 mod abi;
 mod crates;
+mod dependencies;
 mod documents;
 mod layers;
 mod literals;
@@ -76,6 +77,7 @@ pub(crate) fn run() -> Result<bool> {
         findings.extend(crates::sources(file));
         findings.extend(documents::links(file, &files));
     }
+    findings.extend(dependencies::check(&files)?);
     findings.extend(abi::check(&files));
     findings.extend(documents::specification(&files));
     findings.sort();

@@ -6,7 +6,7 @@ pub mod change;
 pub mod ends;
 pub mod index;
 mod owners;
-mod problems;
+pub mod problems;
 pub mod snapshot;
 pub mod translations;
 

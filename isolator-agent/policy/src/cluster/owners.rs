@@ -114,6 +114,14 @@ impl Owners {
         self.nodes.get(node).map_or(&[], |node| &node.addresses)
     }
 
+    /// The claimants of an address that has more than one.
+    pub(super) fn conflict(&self, addr: &Addr) -> Option<&Conflict> {
+        match self.claims.get(addr) {
+            Some(Claim::Many(conflict)) => Some(conflict),
+            Some(Claim::Pod(_) | Claim::Node(_)) | None => None,
+        }
+    }
+
     /// Addresses with more than one claimant, sorted.
     pub(super) fn shared(&self) -> impl Iterator<Item = (Addr, &Conflict)> {
         self.claims.iter().filter_map(|(addr, claim)| match claim {

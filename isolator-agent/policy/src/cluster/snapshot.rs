@@ -2,6 +2,7 @@
 
 use super::index::{Objects, Options};
 use super::owners::Owners;
+use super::problems::Problems;
 use super::translations::{Translated, Translations};
 use crate::model::{
     CidrGroup, EndpointSlice, Labels, Namespace, Node, Pod, PodKey, Policy, PolicyKey, Problem, Service,
@@ -317,7 +318,7 @@ impl Snapshot {
     /// What looks wrong in the cluster's own objects. Sorted; equal snapshots give equal problems.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
-        super::problems::problems(self)
+        Problems::default().of(self)
     }
 
     pub(super) fn owners(&self) -> &Owners {

@@ -2,6 +2,7 @@
 
 use super::change::{Change, Object, ObjectKey};
 use super::index::{Index, Options};
+use super::problems::Problems;
 use super::snapshot::Owner;
 use crate::model::{Labels, Namespace, Node, Pod, PodKey, Policy, PolicyKey, PolicyKind, Tier};
 use isolator_common::addr::{Addr, Prefix};
@@ -205,4 +206,41 @@ fn equal_priorities_in_one_tier_are_named_as_a_tie() {
     let [tie] = &problems[..] else { panic!("{problems:?}") };
     assert_eq!((tie.code, tie.object.as_str()), ("priority-tie", "ClusterNetworkPolicy b"));
     assert!(tie.message.contains("ClusterNetworkPolicy a"), "{tie}");
+}
+
+#[test]
+fn problems_come_and_go_with_what_they_are_about() {
+    let mut index = index();
+    let mut going_on = Problems::default();
+    let elsewhere = |name: &str, host: u8| {
+        let pod = mk_pod(name, "n9", host);
+        Pod { key: PodKey { namespace: "nowhere".into(), name: name.into() }, ..pod }
+    };
+    let gone = |name: &str| Change::Delete(ObjectKey::Pod(elsewhere(name, 0).key));
+    let put = |pod: Pod| Change::Apply(Object::Pod(pod));
+    let mut surplus = mk_pod("web", "n1", 5);
+    surplus.addresses.push(Addr::v4([10, 0, 0, 99]));
+    let (namespace, node) = ("undeclared-namespace", "undeclared-node");
+    let steps = [
+        (put(elsewhere("a", 7)), vec![namespace, node]),
+        (put(elsewhere("b", 8)), vec![namespace, node]),
+        (gone("a"), vec![namespace, node]),
+        (put(elsewhere("b", 5)), vec!["duplicate-address", namespace, node]),
+        (put(surplus), vec!["duplicate-address", "surplus-address", namespace, node]),
+        (put(elsewhere("b", 9)), vec!["surplus-address", namespace, node]),
+        (put(mk_pod("web", "n1", 5)), vec![namespace, node]),
+        (put(Pod { finished: true, ..elsewhere("b", 9) }), vec![]),
+        (put(elsewhere("b", 9)), vec![namespace, node]),
+        (Change::Apply(Object::Namespace(mk_namespace("nowhere", "a"))), vec![node]),
+        (gone("b"), vec![]),
+    ];
+    for (number, (change, mut wanted)) in steps.into_iter().enumerate() {
+        index.apply(change);
+        let found = going_on.of(&index.snapshot());
+        let mut codes: Vec<&str> = found.iter().map(|problem| problem.code).collect();
+        codes.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(codes, wanted, "step {number}");
+        assert_eq!(found, index.snapshot().problems(), "step {number}");
+    }
 }

@@ -5,6 +5,7 @@ use crate::generate;
 use isolator_common::addr::{Addr, Prefix};
 use isolator_policy::cluster::change::{Change, Object, ObjectKey};
 use isolator_policy::cluster::index::{Index, Options};
+use isolator_policy::cluster::problems::Problems;
 use isolator_policy::datapath::compiled::{Behind, CellSpec, Compiled, Effect, EndpointSpec, RowIndex};
 use isolator_policy::meaning::compile::{Compiler, compile};
 use isolator_policy::meaning::why::By;
@@ -107,6 +108,27 @@ proptest! {
             let anew = compile(&snapshot, "n1");
             is_tight(&on)?;
             prop_assert_eq!(said(&on), said(&anew));
+        }
+    }
+
+    #[test]
+    fn problems_found_going_on_are_those_found_from_nothing(
+        first in generate::objects(),
+        others in vec(generate::objects(), 3),
+        steps in vec((any::<Pick>(), any::<bool>(), prop::bool::weighted(0.7)), 1..24),
+    ) {
+        let mut index = Index::new(Options::default());
+        index.apply(Change::Reset(first));
+        let all: Vec<Object> = others.into_iter().flatten().collect();
+        let goes_on = |object: &&Object| matches!(object, Object::Pod(_) | Object::Policy(_));
+        let few: Vec<Object> = all.iter().filter(goes_on).cloned().collect();
+        let mut problems = Problems::default();
+        for (pick, delete, seen) in steps {
+            change(&mut index, if pick.index(12) == 0 { &all } else { &few }, &pick, delete);
+            if seen {
+                let snapshot = index.snapshot();
+                prop_assert_eq!(problems.of(&snapshot), snapshot.problems());
+            }
         }
     }
 }
