@@ -17,7 +17,7 @@ spec:
     - name: client
       image: $IMAGE
       command: [/bin/busybox, sh, -c]
-      args: ['while :; do if nc -w 1 $(address server) 8080 </dev/null; then echo passed; else echo denied; fi; sleep 0.1; done']
+      args: ['while :; do if nc -w 1 $(address server) 8080 </dev/null 2>/dev/null; then echo passed; else echo denied; fi; sleep 0.1; done']
 Y
   done
 done
