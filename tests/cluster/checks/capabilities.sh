@@ -1,5 +1,6 @@
 #!/bin/bash
-# Each capability of the DaemonSet is needed: without it the agent does not become ready. With all of them it does.
+# Each capability of the DaemonSet is needed: without it the agent ends, or says what the kernel does not permit. With all
+# of them it becomes ready.
 . "$(dirname "$0")/../common.sh"
 agents() { kubectl -n isolator-system "$@"; }
 path=/spec/template/spec/containers/0/securityContext/capabilities/add
@@ -13,8 +14,8 @@ newest() { agents get pods -o json | jq -r '[.items[] | select(.metadata.deletio
 hampered() {
   local pod; pod=$(newest)
   [ "$(agents get pod "$pod" -o json | jq -c '.spec.containers[0].securityContext.capabilities.add')" = "$1" ] || return 1
-  agents logs "$pod" --previous 2>/dev/null | grep . && return 0
-  agents logs "$pod" 2>/dev/null | grep -E '^error|ERROR'
+  agents logs "$pod" --previous 2>/dev/null | grep -v '^unable to retrieve' && return 0
+  agents logs "$pod" 2>/dev/null | grep -E '^error|ERROR|not permitted'
 }
 for capability in $(jq -r '.[]' <<<"$all"); do
   rest=$(jq -c --arg one "$capability" 'map(select(. != $one))' <<<"$all")
