@@ -57,6 +57,8 @@ pub enum Source {
     Kubernetes(Option<PathBuf>),
 }
 
+/// Bits of marks by which kube-proxy says what to masquerade and what to drop, unless it is told others.
+const KUBE_PROXY_MARKS: u32 = 0xc000;
 /// What every pod of a cluster is told by its kubelet.
 const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
 
@@ -115,6 +117,10 @@ impl Config {
             force_clsact: args.force_clsact,
             marking: match args.service_mark {
                 0 => None,
+                mask if mask & KUBE_PROXY_MARKS != 0 => bail!(
+                    "--service-mark {mask:#010x}: kube-proxy uses {KUBE_PROXY_MARKS:#010x} (to masquerade and to \
+                     drop); give other bits"
+                ),
                 mask => {
                     Some(Marking::new(mask).with_context(|| {
                         format!("--service-mark {mask:#x}: the bits must lie side by side")

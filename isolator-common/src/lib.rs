@@ -28,4 +28,4 @@ pub mod tables;
 
 /// Version of every layout in this crate and of the meaning of the maps. The agent refuses pinned
 /// maps of another version. `cargo xtask tidy` fails when a wire type changes and this does not.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;

@@ -1,6 +1,6 @@
 //! The compiled form of policy and the function that reads it. A *row* is a run of cells, one per peer
 //! group; a cell is a verdict word; a word either decides or points at a *port set*, a sorted run of
-//! intervals that covers every protocol and port. Precedence was resolved when the row was compiled.
+//! intervals or an index, that covers every protocol and port. Precedence was resolved when the row was compiled.
 //! Not here: what the policies say. See the crate `isolator-policy`.
 
 use crate::tables::Tables;
@@ -135,9 +135,8 @@ pub const fn port_key(protocol: u8, port: u16) -> u32 {
     ((protocol as u32) << 16) | port as u32
 }
 
-/// One entry of a port set: the word that holds from `start` up to the next entry's start. In the
-/// table it is `start << 32 | word`. The entry before the first is the header: its low half is the
-/// number of entries. The first entry of every set starts at 0, so a set covers the whole space.
+/// One entry of a port set that is a list: the word that holds from `start` up to the next entry's start. In the
+/// table it is `start << 32 | word`. The first entry of every list starts at 0, so a list covers the whole space.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Interval {
     /// First [`port_key`] that the word holds for.
@@ -166,6 +165,15 @@ pub const MAX_INTERVALS: u32 = 1 << SEARCH_STEPS;
 /// Steps of the binary search, a constant so that the verifier sees an end.
 pub const SEARCH_STEPS: u32 = 12;
 
+/// Before each port set stands a header: its low half is the number of entries that follow. With this bit the
+/// set is an index, without it a list of intervals. An index costs the same however many ranges it knows. Its
+/// nodes have an entry for each value of a byte of the key: of the protocol (the first node), of the port's high
+/// byte, of its low byte. An entry is a verdict word, or `node << 32`: where among the entries the next node
+/// begins. No node but the first begins at 0.
+pub const INDEXED: u64 = 1 << 32;
+/// Entries of a node of an index.
+pub const NODE: u32 = 256;
+
 /// The verdict word for one peer group and port in one row. `row` is (index of the first cell, number
 /// of cells). Never returns [`Kind::Ports`]; what is missing comes back as [`Kind::Empty`], which denies.
 #[inline(always)]
@@ -181,13 +189,17 @@ pub fn decide<T: Tables>(tables: &T, row: (u32, u32), group: u32, key: u32) -> W
     }
 }
 
-/// The last interval of the set that starts at or below `key`. Each step is without a branch on what it
-/// finds: the verifier would follow both ways of each, and the processor would guess half of them wrong.
+/// What a port set says of `key`. In a list it is the last interval that starts at or below. Each step is without
+/// a branch on what it finds: the verifier would follow both ways of each, and the processor would guess half of
+/// them wrong.
 #[inline(always)]
 fn search<T: Tables>(tables: &T, header: u32, key: u32) -> Word {
-    let Some(len) = tables.interval(header) else { return Word::default() };
-    let mut size = len as u32;
+    let Some(head) = tables.interval(header) else { return Word::default() };
     let mut found = header.wrapping_add(1);
+    if head & INDEXED != 0 {
+        return indexed(tables, found, key);
+    }
+    let mut size = head as u32;
     let mut step = 0;
     while size > 1 && step <= SEARCH_STEPS {
         let half = size / 2;
@@ -202,4 +214,21 @@ fn search<T: Tables>(tables: &T, header: u32, key: u32) -> Word {
         Some(raw) => Interval::unpack(raw).word,
         None => Word::default(),
     }
+}
+
+/// What an index says of `key`; `root` is its first node.
+#[inline(always)]
+fn indexed<T: Tables>(tables: &T, root: u32, key: u32) -> Word {
+    let mut node = root;
+    for shift in [16, 8, 0] {
+        let Some(raw) = tables.interval(node.wrapping_add(key >> shift & (NODE - 1))) else {
+            return Word::default();
+        };
+        let next = (raw >> 32) as u32;
+        if next == 0 {
+            return Word(raw as u32);
+        }
+        node = root.wrapping_add(next);
+    }
+    Word::default()
 }

@@ -110,7 +110,7 @@ maps! {
     HOSTS = "HOSTS", 1 << 17, "Peers with few neighbours, by address. Hash of Peer; the agent writes.";
     PREFIXES = "PREFIXES", 1 << 17, "Peers by longest prefix, the outside included. LPM trie of Peer; the agent writes.";
     CELLS = "CELLS", 1 << 22, "Verdict words: rows of one per peer group. Array of u32; the agent writes.";
-    INTERVALS = "INTERVALS", 1 << 20, "Port sets: header, then intervals. Array of u64; the agent writes.";
+    INTERVALS = "INTERVALS", 1 << 20, "Port sets: header, then intervals or an index. Array of u64; the agent writes.";
     ESTABLISHED4 = "ESTABLISHED4", 1 << 18, "IPv4 connections that were answered. LRU hash; the programs write.";
     ESTABLISHED6 = "ESTABLISHED6", 1 << 17, "IPv6 connections that were answered. LRU hash; the programs write.";
     HALF_OPEN4 = "HALF_OPEN4", 1 << 16, "IPv4 connections not answered yet. LRU hash; the programs write.";

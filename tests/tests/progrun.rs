@@ -14,7 +14,7 @@ use isolator_common::conntrack::{Connection, ConnectionKey, Table};
 use isolator_common::endpoint::{Endpoint, Marking, Peer, Row, State};
 use isolator_common::judge::Outcome;
 use isolator_common::packet::Start;
-use isolator_common::policy::{Direction, Interval, Kind, Word, port_key};
+use isolator_common::policy::{Direction, INDEXED, Interval, Kind, NODE, Word, port_key};
 use isolator_common::reason::Reason;
 use isolator_policy::datapath::frame::{Frame, arp};
 use isolator_policy::datapath::image::{Image, Op};
@@ -89,7 +89,7 @@ impl Change {
         match self.what % 9 {
             0..=2 => {
                 let kind = self.kind % 10;
-                let number = if kind == Kind::Ports as u8 { 64 + 16 * (place % 4) } else { place };
+                let number = if kind == Kind::Ports as u8 { 64 + 16 * (place % 5) } else { place };
                 let word = Word(u32::from(kind) << 28 | number);
                 Op::Cell(8 + self.group % (6 * GROUPS), word)
             }
@@ -208,7 +208,28 @@ fn base() -> Image {
             image.intervals.insert(header + i, raw);
         });
     }
+    index(&mut image, 64 + 16 * 4);
     image
+}
+
+/// An index of ports: nodes for TCP and UDP, of which that for TCP leads on for the lowest 512 ports, and a word
+/// that is missing.
+fn index(image: &mut Image, header: u32) {
+    let mut entries = vec![u64::from(Word::new(Kind::DefaultDeny, 90).0); 5 * NODE as usize];
+    let node = |number: u64| (number * u64::from(NODE)) << 32;
+    entries[6] = node(1);
+    entries[17] = node(2);
+    entries[58] = 0;
+    entries[NODE as usize] = node(3);
+    entries[NODE as usize + 1] = node(4);
+    for (at, kind) in [(80, Kind::Allow), (53, Kind::AllowTracked), (255, Kind::Deny)] {
+        entries[3 * NODE as usize + at] = Word::new(kind, 91).0.into();
+        entries[4 * NODE as usize + at - 1] = Word::new(kind, 92).0.into();
+    }
+    image.intervals.insert(header, INDEXED | entries.len() as u64);
+    for (at, raw) in (header + 1..).zip(entries) {
+        image.intervals.insert(at, raw);
+    }
 }
 
 /// A frame, from random numbers.

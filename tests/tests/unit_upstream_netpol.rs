@@ -9,7 +9,7 @@ use isolator_policy::cluster::snapshot::Snapshot;
 use isolator_policy::meaning::flow::FlowSpec;
 use isolator_policy::meaning::oracle::judge;
 use memory::Nodes;
-use upstream::{CILIUM, CLUSTER_NETWORK_POLICY, NETWORK_POLICY, compare};
+use upstream::{CILIUM, CILIUM_WIDE, CLUSTER_NETWORK_POLICY, NETWORK_POLICY, compare};
 
 fn read(snapshot: &Snapshot, flows: &[FlowSpec]) -> Vec<(bool, bool)> {
     let verdicts = flows.iter().map(|flow| judge(snapshot, flow).unwrap());
@@ -34,11 +34,13 @@ fn the_compiled_maps_say_what_upstream_says() {
 #[test]
 fn the_direct_reading_says_what_cilium_says() {
     compare(CILIUM, read);
+    compare(CILIUM_WIDE, read);
 }
 
 #[test]
 fn the_compiled_maps_say_what_cilium_says() {
     compare(CILIUM, look_up);
+    compare(CILIUM_WIDE, look_up);
 }
 
 #[test]

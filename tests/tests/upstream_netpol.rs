@@ -18,7 +18,7 @@ use isolator_policy::meaning::compile::compile;
 use isolator_policy::meaning::flow::{Found, find, judging_node};
 use isolator_policy::model::PodKey;
 use std::collections::{BTreeMap, BTreeSet};
-use upstream::{CILIUM, CLUSTER_NETWORK_POLICY, NETWORK_POLICY, Set, compare};
+use upstream::{CILIUM, CILIUM_WIDE, CLUSTER_NETWORK_POLICY, NETWORK_POLICY, Set, compare};
 
 /// Where test runs arrive.
 const INTERFACE: u32 = 1;
@@ -71,6 +71,7 @@ fn the_loaded_programs_say_what_upstream_says() {
 #[test]
 fn the_loaded_programs_say_what_cilium_says() {
     replay(CILIUM);
+    replay(CILIUM_WIDE);
 }
 
 #[test]

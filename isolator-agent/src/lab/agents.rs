@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 
 /// Bits of the marks of packets to services, on every node.
-pub(crate) const SERVICE_MARK: u32 = 0x00ff_0000;
+pub(crate) const SERVICE_MARK: u32 = 0xff00_0000;
 /// How long an agent may take to end.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often an agent's status is looked at.

@@ -63,10 +63,10 @@ pub(crate) fn read(bytes: &[u8], format: Format, mut each: impl FnMut(Document))
 
 fn read_json(text: &str, each: &mut impl FnMut(Document)) {
     let mut number = 0;
-    let result = json::read(text, |at, node| {
+    let result = json::read(text, Mark::BEGIN, |node| {
         number += 1;
         if !node.is_null() {
-            each(Document { number, at, content: Ok(node) });
+            each(Document { number, at: node.at, content: Ok(node) });
         }
     });
     if let Err(json::JsonError { at, message }) = result {
@@ -83,9 +83,13 @@ fn read_yaml(text: &str, each: &mut impl FnMut(Document)) {
             Ok(Some(node)) => each(Document { number, at: node.at, content: Ok(node) }),
             Err(error) => {
                 // JSON is YAML but for details (surrogate pairs, tabs): kubectl tries both, too.
-                let json = text.trim_start_matches("---").trim_start().starts_with('{');
+                let (bare, begin) = match text.strip_prefix("---") {
+                    Some(bare) => (bare, Mark { column: 4, ..at }),
+                    None => (text, at),
+                };
+                let json = bare.trim_start().starts_with('{');
                 let mut nodes = Vec::new();
-                if json && json::read(text.trim_start_matches("---"), |_, node| nodes.push(node)).is_ok() {
+                if json && json::read(bare, begin, |node| nodes.push(node)).is_ok() {
                     for node in nodes {
                         each(Document { number, at, content: Ok(node) });
                     }

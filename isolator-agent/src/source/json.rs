@@ -1,7 +1,8 @@
-//! JSON text as trees. Duplicate keys are an error, as the API server's strict validation has it. JSON's
-//! values know no place of their own. Not here: what the values mean.
+//! JSON text as trees. Duplicate keys are an error, as the API server's strict validation has it. Not
+//! here: what the values mean.
 
 use super::node::{Data, Entry, Mark, Node};
+use super::places;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -15,20 +16,22 @@ pub(crate) struct JsonError {
     pub(crate) message: String,
 }
 
-/// Calls `each` for every value of a stream of JSON values, up to the first that is broken.
-pub(crate) fn read(text: &str, mut each: impl FnMut(Mark, Node)) -> Result<(), JsonError> {
+/// Calls `each` for every value of a stream of JSON values, up to the first that is broken. `at` is where the text
+/// begins.
+pub(crate) fn read(text: &str, at: Mark, mut each: impl FnMut(Node)) -> Result<(), JsonError> {
     let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Node>();
-    let (mut line, mut counted) = (1, 0);
+    let (mut end, mut offset) = (at, 0);
     loop {
-        let rest = &text[stream.byte_offset()..];
-        let begin = text.len() - rest.trim_start().len();
-        line += text.as_bytes()[counted..begin].iter().filter(|&&byte| byte == b'\n').count();
-        counted = begin;
         match stream.next() {
             None => return Ok(()),
-            Some(Ok(node)) => each(Mark { line: count(line), column: 1 }, node),
+            Some(Ok(mut node)) => {
+                end = places::set(&text[offset..], end, &mut node);
+                offset = stream.byte_offset();
+                each(node);
+            }
             Some(Err(error)) => {
-                let at = Mark { line: count(error.line()), column: count(error.column()) };
+                let line = count(error.line()).saturating_add(at.line).saturating_sub(1);
+                let at = Mark { line, column: count(error.column()) };
                 let message = error.to_string();
                 // serde_json repeats the place at the end of its sentence.
                 let message = message.split(" at line ").next().unwrap_or_default().to_owned();

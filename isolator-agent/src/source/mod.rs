@@ -20,6 +20,7 @@ mod last_good;
 mod load;
 mod node;
 pub mod placement;
+mod places;
 mod remembered;
 mod scan;
 mod texts;

@@ -15,6 +15,19 @@ pub(crate) struct Mark {
     pub(crate) column: u32,
 }
 
+impl Mark {
+    /// The first place of a text.
+    pub(crate) const BEGIN: Mark = Mark { line: 1, column: 1 };
+
+    /// The place behind a character that stands here.
+    pub(crate) fn after(self, c: char) -> Mark {
+        match c {
+            '\n' => Mark { line: self.line.saturating_add(1), column: 1 },
+            _ => Mark { column: self.column.saturating_add(1), ..self },
+        }
+    }
+}
+
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Node {
@@ -57,6 +70,14 @@ impl Node {
         match &self.data {
             Data::Scalar(Value::String(text)) => Some(text),
             _ => None,
+        }
+    }
+
+    /// The entries of a list; none of anything else.
+    pub(crate) fn items(&self) -> &[Node] {
+        match &self.data {
+            Data::Sequence(items) => items,
+            _ => &[],
         }
     }
 

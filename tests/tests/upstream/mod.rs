@@ -29,6 +29,14 @@ pub(crate) const CILIUM: Set = Set {
     size: (150, 30_000),
     sides: true,
 };
+/// The same with every field of layers 3 and 4 that the engine takes, odd selectors and IPv6 (dual stack); a good
+/// part of the policies is refused.
+pub(crate) const CILIUM_WIDE: Set = Set {
+    name: "all fields of the Cilium kinds",
+    data: include_bytes!("../../data/clusters-cnp-wide.json.gz"),
+    size: (60, 11_993),
+    sides: true,
+};
 /// Every situation of the conformance tests of ClusterNetworkPolicy (sigs.k8s.io/network-policy-api v0.2.0): the
 /// objects at the moment of each connection that they try, and whether it must succeed.
 pub(crate) const CLUSTER_NETWORK_POLICY: Set = Set {
@@ -102,6 +110,7 @@ impl Judged {
             "UDP" => 17,
             "SCTP" => 132,
             "ICMP" => 1,
+            "ICMPv6" => 58,
             other => panic!("protocol {other}"),
         };
         FlowSpec { from: end(&self.0), to: end(&self.1), protocol, port: self.3 }

@@ -9,7 +9,8 @@ use isolator_common::conntrack::{Connection, ConnectionKey, protocol};
 use isolator_common::endpoint::{Endpoint, Peer, Row};
 use isolator_common::policy::{Direction, Interval, Kind, decide, port_key};
 use isolator_common::tables::locate;
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 
 /// A TCP connection as a pod's socket table shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,11 +73,13 @@ impl Moved {
 struct Cells<'a> {
     image: &'a Image,
     row: Row,
+    /// Kinds of verdicts of the port sets that were asked for, by header: a bit each.
+    sets: RefCell<HashMap<u32, u32>>,
 }
 
 impl<'a> Cells<'a> {
     fn new(image: &'a Image, endpoint: &Endpoint, direction: Direction) -> Self {
-        Cells { image, row: endpoint.row(image.state.generation, direction) }
+        Cells { image, row: endpoint.row(image.state.generation, direction), sets: RefCell::default() }
     }
 
     /// Whether the cell of `group` has this kind, for some port at least.
@@ -86,9 +89,18 @@ impl<'a> Cells<'a> {
         if word.kind() != Kind::Ports {
             return word.kind() == kind;
         }
-        let raw = |index| self.image.intervals.get(&index).copied().unwrap_or_default();
-        let (header, len) = (word.number(), raw(word.number()) as u32);
-        (1..=len).any(|at| Interval::unpack(raw(header + at)).word.kind() == kind)
+        let mut sets = self.sets.borrow_mut();
+        let kinds = sets.entry(word.number()).or_insert_with_key(|header| self.kinds(*header));
+        *kinds & 1 << kind as u32 != 0
+    }
+
+    /// Kinds of verdicts of a port set.
+    fn kinds(&self, header: u32) -> u32 {
+        let intervals = &self.image.intervals;
+        let len = intervals.get(&header).map_or(0, |head| *head as u32);
+        let first = header.saturating_add(1);
+        let entries = intervals.range(first..first.saturating_add(len));
+        entries.fold(0, |kinds, (_, raw)| kinds | 1 << Interval::unpack(*raw).word.kind() as u32)
     }
 
     fn groups(&self) -> std::ops::Range<u32> {

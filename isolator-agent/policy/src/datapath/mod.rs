@@ -1,5 +1,5 @@
 //! From compiled policy to map contents and from map contents to operations. Pure. `compiled` is what
-//! `meaning::compile` makes, `image` is what the maps hold, `layout` deals out numbers (with `addresses`, `rows`, `numbers`, `extents`), `diff` orders the
+//! `meaning::compile` makes, `image` is what the maps hold, `layout` deals out numbers (with `addresses`, `rows`, `port_sets`, `numbers`, `extents`), `diff` orders the
 //! writes; `memory` judges packets by an image, `frame` builds them. Not here: system calls
 //! (`datapath::store` in the agent).
 
@@ -15,4 +15,5 @@ pub mod layout;
 mod lpm;
 pub mod memory;
 mod numbers;
+mod port_sets;
 mod rows;

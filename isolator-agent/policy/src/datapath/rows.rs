@@ -1,14 +1,15 @@
-//! Rows as extents of CELLS, port sets as extents of INTERVALS. What the generation in force looks at is
-//! never written: a row that changes moves to fresh cells; only cells of groups that no address in force
-//! has are set in place. Not here: which endpoint has which row.
+//! Rows as extents of CELLS. What the generation in force looks at is never written: a row that changes moves to
+//! fresh cells; only cells of groups that no address in force has are set in place. Not here: which endpoint has
+//! which row, what a port set looks like (`port_sets`).
 
 use super::compiled::{CellSpec, Compiled, Effect, RowIndex, VerdictSpec};
 use super::extents::Extents;
 use super::image::Image;
 use super::layout::{Capacities, Capacity};
+use super::port_sets::PortSets;
 use crate::shared::SharedMap;
 use isolator_common::endpoint::{Endpoint, Row};
-use isolator_common::policy::{Direction, Interval, Kind, MAX_INTERVALS, Word};
+use isolator_common::policy::{Direction, Interval, Kind, Word};
 use isolator_common::tables::name;
 use std::collections::{BTreeMap, HashMap};
 
@@ -142,8 +143,9 @@ fn words(input: &Input<'_>, row: RowIndex, count: usize, sets: &mut PortSets) ->
             CellSpec::ByPort(by_port) => match &by_port[..] {
                 [] => Word::default(),
                 [(_, verdict)] => verdict_word(input, verdict),
-                _ => sets.word(by_port.iter().map(|(start, verdict)| {
-                    Interval { start: *start, word: verdict_word(input, verdict) }.pack()
+                _ => sets.word(by_port.iter().map(|(start, verdict)| Interval {
+                    start: *start,
+                    word: verdict_word(input, verdict),
                 }))?,
             },
         };
@@ -163,69 +165,4 @@ fn verdict_word(input: &Input<'_>, verdict: &VerdictSpec) -> Word {
         Effect::ServiceTracked => Kind::ServiceTracked,
     };
     Word::new(kind, input.rules[verdict.reason.0 as usize])
-}
-
-/// Port sets by content.
-struct PortSets {
-    /// Index of the header, and whether the next generation uses the set.
-    known: HashMap<Vec<u64>, (u32, bool)>,
-    free: Extents,
-    capacity: u32,
-}
-
-impl PortSets {
-    /// The sets that cells in force point at.
-    fn in_force(previous: &Image, extents: &[Extent], capacity: u32) -> Self {
-        let mut known = HashMap::new();
-        let mut used = Vec::new();
-        let words =
-            extents.iter().flat_map(|(base, len)| previous.cells.range(*base..base.saturating_add(*len)));
-        let mut headers: Vec<u32> =
-            words.filter(|(_, word)| word.kind() == Kind::Ports).map(|(_, word)| word.number()).collect();
-        headers.sort_unstable();
-        headers.dedup();
-        for header in headers {
-            let len = previous.intervals.get(&header).map_or(0, |raw| *raw as u32).min(MAX_INTERVALS);
-            let set: Vec<u64> = previous
-                .intervals
-                .range(header + 1..header + 1 + len)
-                .map(|(_, interval)| *interval)
-                .collect();
-            used.push((header, len + 1));
-            if set.len() == len as usize {
-                known.entry(set).or_insert((header, false));
-            }
-        }
-        PortSets { known, free: Extents::new(used, capacity), capacity }
-    }
-
-    /// The word that points at a set, which gets room if it has none.
-    fn word(&mut self, intervals: impl Iterator<Item = u64>) -> Result<Word, Capacity> {
-        let set: Vec<u64> = intervals.collect();
-        if let Some((header, used)) = self.known.get_mut(&set) {
-            *used = true;
-            return Ok(Word::new(Kind::Ports, *header));
-        }
-        let len = set.len() as u64;
-        if len > u64::from(MAX_INTERVALS) {
-            return Err(Capacity { map: "INTERVALS (one port set)", needed: len, available: MAX_INTERVALS });
-        }
-        let header = self.free.take(len as u32 + 1).ok_or_else(|| Capacity {
-            map: name::INTERVALS,
-            needed: u64::from(self.capacity - self.free.free()) + len + 1,
-            available: self.capacity,
-        })?;
-        self.known.insert(set, (header, true));
-        Ok(Word::new(Kind::Ports, header))
-    }
-
-    /// The sets that the next generation uses, as they lie in the map.
-    fn contents(self) -> SharedMap<u32, u64> {
-        let used = self.known.into_iter().filter(|(_, (_, used))| *used);
-        used.flat_map(|(set, (header, _))| {
-            let len = set.len() as u64;
-            (header..).zip(std::iter::once(len).chain(set))
-        })
-        .collect()
-    }
 }

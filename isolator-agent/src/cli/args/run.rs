@@ -41,7 +41,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub force_clsact: bool,
     /// Bits of packets' marks that are ours, side by side, and of nobody else on this node; 0: no services.
-    #[arg(long, value_name = "MASK", default_value = "0x00ff0000", value_parser = mask)]
+    #[arg(long, value_name = "MASK", default_value = "0xff000000", value_parser = mask)]
     pub service_mark: u32,
     /// A range that Service addresses come from, beside ServiceCIDR objects; may be given more than once.
     #[arg(long, value_name = "CIDR", value_parser = cidr)]
@@ -75,7 +75,7 @@ fn mask(text: &str) -> Result<u32, String> {
         Some(digits) => u32::from_str_radix(digits, 16),
         None => text.parse(),
     };
-    parsed.map_err(|error| format!("{error}; write it as 0x00ff0000"))
+    parsed.map_err(|error| format!("{error}; write it as 0xff000000"))
 }
 
 fn cidr(text: &str) -> Result<Prefix, String> {

@@ -8,7 +8,7 @@ use isolator_common::addr::{Addr, Prefix};
 use isolator_common::conntrack::{Connection, ConnectionKey, Table};
 use isolator_common::endpoint::{Endpoint, Peer};
 use isolator_common::event::NameKind;
-use isolator_common::policy::{Direction, Interval, Kind, Word};
+use isolator_common::policy::{Direction, INDEXED, Interval, Kind, Word};
 use isolator_common::tables::name;
 use isolator_policy::datapath::image::Image;
 use isolator_policy::model::ip;
@@ -56,8 +56,16 @@ pub(super) fn entries(pinned: &Pinned, map: &'static str, all: &mut Vec<Entry>) 
             }
         }
         name::INTERVALS => {
+            let mut index_of_ports = 0..0;
             for (index, raw) in &image.intervals {
-                add(index.to_string(), interval(image, *raw));
+                let value = if index_of_ports.contains(index) {
+                    node(image, index_of_ports.start, *raw)
+                } else {
+                    let entries = if *raw & INDEXED != 0 && is_header(*raw) { *raw as u32 } else { 0 };
+                    index_of_ports = index + 1..(index + 1).saturating_add(entries);
+                    interval(image, *raw)
+                };
+                add(index.to_string(), value);
             }
         }
         name::NAMES => {
@@ -176,11 +184,25 @@ fn rule(image: &Image, number: u32) -> String {
     name_of(image, NameKind::Rule, number).map_or_else(|| number.to_string(), str::to_owned)
 }
 
-/// A header looks like an interval that starts at protocol 0 and is as long as its number.
+/// An entry of an index: a verdict, or the map's entry where the next node begins.
+fn node(image: &Image, first: u32, raw: u64) -> Value {
+    match (raw >> 32) as u32 {
+        0 => word(image, Word(raw as u32)),
+        next => json!({ "node": first.saturating_add(next) }),
+    }
+}
+
+/// A header has no verdict where intervals have theirs.
+fn is_header(raw: u64) -> bool {
+    Interval::unpack(raw).word.kind() == Kind::Empty
+}
+
+/// A header, or an entry of a list.
 fn interval(image: &Image, raw: u64) -> Value {
     let Interval { start, word: verdict } = Interval::unpack(raw);
-    if verdict.kind() == Kind::Empty {
-        return json!({ "intervals": raw });
+    if is_header(raw) {
+        let kind = if raw & INDEXED != 0 { "index" } else { "intervals" };
+        return json!({ kind: raw as u32 });
     }
     let from = match (start >> 16, start & 0xffff) {
         (0, 0) => "0".to_owned(),

@@ -312,7 +312,9 @@ fn standing(api_version: &str, kind: &str) -> Standing {
     let (group, _) = api_version.rsplit_once('/').unwrap_or(("", api_version));
     let kubernetes = !group.contains('.') || group.ends_with(".k8s.io");
     if let Some((ours, wanted)) = Ours::of(kind) {
-        if api_version == wanted {
+        // The group of CIDRs was the same object before it was v2, and Cilium serves it still.
+        let older = matches!(ours, Ours::CidrGroup) && api_version == "cilium.io/v2alpha1";
+        if api_version == wanted || older {
             return Standing::Ours(ours);
         }
         let same_group = wanted.rsplit_once('/').is_some_and(|(wanted, _)| wanted == group);

@@ -29,6 +29,7 @@ pub(crate) fn policy(key: &PolicyKey, tree: &Tree, report: &mut Report<'_>) -> O
             Selector::everything()
         }
     };
+    empty_ports(tree, report);
     let (ingress, egress) = (ingress.unwrap_or_default(), egress.unwrap_or_default());
     let types = types(&policy_types.unwrap_or_default(), !egress.is_empty(), report);
     for (named, name, rules) in
@@ -61,6 +62,22 @@ pub(crate) fn policy(key: &PolicyKey, tree: &Tree, report: &mut Report<'_>) -> O
             egress: types.egress.then_some(Rules { default_deny: true, rules: egress }),
         }],
     })
+}
+
+/// Says where `port:` stands with nothing behind it: that is no port to the API, so the entry opens all of them.
+fn empty_ports(tree: &Tree, report: &mut Report<'_>) {
+    for section in ["ingress", "egress"] {
+        let rules = tree.get("spec").and_then(|spec| spec.get(section)).map_or(&[][..], Tree::items);
+        for (index, rule) in rules.iter().enumerate() {
+            let field = child(&entry(&child("spec", section), index), "ports");
+            let ports = rule.get("ports").map_or(&[][..], Tree::items).iter().enumerate();
+            for (index, _) in ports.filter(|(_, port)| port.get("port").is_some_and(Tree::is_null)) {
+                let message = "nothing stands behind `port:`, so every port of the protocol is meant; write the \
+                               number, or take the line away if that is so";
+                report.warning("empty-port", &child(&entry(&field, index), "port"), message);
+            }
+        }
+    }
 }
 
 fn capital(section: &str) -> &'static str {

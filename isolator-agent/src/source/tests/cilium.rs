@@ -139,6 +139,13 @@ fn what_cilium_refuses_is_refused_as_a_whole_and_says_where() {
             "spec.log.value: ",
             "",
         ),
+        (
+            "{endpointSelector: {}, ingress: [{}], labels: [{value: a}]}".into(),
+            "spec.labels[0].key: ",
+            "needs a key",
+        ),
+        (l7("rules: {kafka: [{role: x}]}"), "rules.kafka[0].role: ", "`x` is not a role"),
+        (l7("rules: {kafka: [{role: produce, apiKey: fetch}]}"), "rules.kafka[0].role: ", "exclude each other"),
         (entry("{toEndpoint: [{}]}"), "spec.egress[1].toEndpoint: ", "Cilium's API server would drop it"),
         (
             "{endpointSelector: {}, egressDeny: [{toFQDNs: [{matchName: a}]}]}".into(),
@@ -181,6 +188,7 @@ fn what_is_not_enforced_allows_nothing_and_leaves_the_rest_alone() {
             "toPorts[0].listener",
         ),
         ("{toPorts: [{ports: [{port: '80'}, {port: '0', protocol: VRRP}]}]}", "toPorts[0].ports[1].protocol"),
+        ("{toPorts: [{ports: [{protocol: VRRP}]}]}", "toPorts[0].ports[0].protocol"),
         ("{toFQDNs: [{matchName: a.org}], toPorts: [{ports: [{port: '443'}]}]}", "toFQDNs"),
         ("{toEndpoints: [{}], authentication: {mode: required}}", "authentication"),
         ("{toGroups: [{aws: {region: r}}]}", "toGroups"),

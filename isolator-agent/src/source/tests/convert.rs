@@ -227,7 +227,7 @@ fn kinds_are_told_apart() {
         ("projectcalico.org/v3", "GlobalNetworkPolicy", "unsupported-kind"),
         ("cilium.io/v1", "CiliumNetworkPolicy", "wrong-api-version"),
         ("cilium.io/v2alpha1", "CiliumClusterwideNetworkPolicy", "wrong-api-version"),
-        ("cilium.io/v2alpha1", "CiliumCIDRGroup", "wrong-api-version"),
+        ("cilium.io/v2alpha2", "CiliumCIDRGroup", "wrong-api-version"),
         ("policy.networking.k8s.io/v1alpha1", "AdminNetworkPolicy", "unsupported-kind"),
         ("policy.networking.k8s.io/v1alpha1", "BaselineAdminNetworkPolicy", "unsupported-kind"),
         ("policy.networking.k8s.io/v1alpha1", "ClusterNetworkPolicy", "wrong-api-version"),

@@ -56,6 +56,27 @@ fn a_field_has_the_line_and_column_of_its_key_or_entry() {
 }
 
 #[test]
+fn fields_in_json_have_their_line_and_column_too() {
+    let text = "{\"kind\": \"Namespace\", \"apiVersion\": \"v1\", \"metadata\": {\"name\": \"ä\\\"}\"}}\n\
+                {\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [null, {\"apiVersion\": \"v1\",\n\
+                \"kind\": \"Namespace\", \"metadata\" :{\"annotations\": {}, \"name\": \"z\"}}]} ";
+    // The same as a document of YAML that only JSON's reader takes.
+    let yaml = format!(
+        "---\n{}",
+        text.lines().skip(1).collect::<Vec<_>>().join("\n").replace("{}", "{\"a\":\t\"\\ud83d\\ude00\"}")
+    );
+    for (name, text, object, field, wanted) in [
+        ("f.json", text, "Namespace z", "", "f.json:2:54 (document 2, items[1])"),
+        ("f.json", text, "Namespace z", "metadata", "f.json:3:22 (document 2, items[1])"),
+        ("f.json", text, "Namespace z", "metadata.name", "f.json:3:54 (document 2, items[1])"),
+        ("f.yaml", &yaml, "Namespace z", "metadata", "f.yaml:3:22 (document 1, items[1])"),
+    ] {
+        let manifests = Manifests::of_text(name, text.as_bytes().to_vec());
+        assert_eq!(located(&manifests, object, field), wanted, "{text} {field}");
+    }
+}
+
+#[test]
 fn of_an_object_that_is_there_twice_the_one_that_counts_is_found() {
     let bad = "apiVersion: v1\nkind: Namespace\nmetadata: {name: x, labels: {a: [1]}}\n---\n\n\n";
     let manifests = Manifests::of_text("f.yaml", format!("{bad}{TEXT}---\n{TEXT}").into_bytes());

@@ -164,6 +164,17 @@ fn selectors_become_the_model() {
 }
 
 #[test]
+fn a_port_that_was_left_empty_is_named_and_an_absent_one_is_meant() {
+    let text = |port: &str| {
+        policy_text(&format!("  podSelector: {{}}\n  egress:\n  - ports:\n    - protocol: TCP\n{port}"))
+    };
+    let loaded = load(&text("      port:\n"));
+    assert_eq!(loaded.objects.len(), 1);
+    assert_said(&loaded, &["empty-port", "spec.egress[0].ports[0].port", "every port of the protocol"]);
+    assert!(load(&text("")).problems.is_empty());
+}
+
+#[test]
 fn a_range_with_host_bits_is_masked_with_a_warning() {
     let loaded =
         load(&policy_text("  podSelector: {}\n  ingress: [{from: [{ipBlock: {cidr: 10.1.2.3/8}}]}]\n"));

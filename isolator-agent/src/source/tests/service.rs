@@ -98,6 +98,8 @@ fn a_group_of_ranges_is_read_whole_or_not_at_all() {
         labels: Labels::from([("io.cilium.policy.cidrgroupname/g".into(), "*".into())]),
         cidrs: vec![Prefix::new(Addr::v4([203, 0, 113, 0]), 96 + 24)],
     };
+    let older = text("[203.0.113.0/24]").replace("cilium.io/v2", "cilium.io/v2alpha1");
+    assert_eq!(one(&older), Object::CidrGroup(wanted.clone()));
     assert_eq!(one(&text("[203.0.113.0/24]")), Object::CidrGroup(wanted));
     let broken = load(&text("[203.0.113.0/24, 203.0.113.1]"));
     assert_said(&broken, &["spec.externalCIDRs[1]", "is not a CIDR"]);

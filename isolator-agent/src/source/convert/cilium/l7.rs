@@ -5,7 +5,7 @@ use super::super::super::node::{child, entry};
 use super::super::report::Report;
 use super::entry::Context;
 use super::ports::{self, PortText};
-use super::types::{L7Rules, Listener, PortRule, Tls};
+use super::types::{Kafka, L7Rules, Listener, PortRule, Tls};
 use super::unenforced::check_name;
 use std::collections::BTreeSet;
 
@@ -54,6 +54,9 @@ pub(super) fn check(
         for (index, name) in rules.dns.iter().flatten().enumerate() {
             check_name(name, &entry(&child(&field, "dns"), index), report);
         }
+        for (index, rule) in rules.kafka.iter().flatten().enumerate() {
+            check_kafka(rule, &entry(&child(&field, "kafka"), index), report);
+        }
         if busy {
             check_place(rules, context, &field, report);
         }
@@ -95,6 +98,16 @@ fn check_types(rules: &L7Rules, field: &str, report: &mut Report<'_>) {
             report.invalid(field, message);
         }
         _ => {}
+    }
+}
+
+fn check_kafka(rule: &Kafka, field: &str, report: &mut Report<'_>) {
+    let role = rule.role.as_deref().unwrap_or_default();
+    let field = child(field, "role");
+    if !role.is_empty() && rule.api_key.as_ref().is_some_and(|key| !key.is_empty()) {
+        report.invalid(&field, "role and apiKey exclude each other");
+    } else if !matches!(role.to_ascii_lowercase().as_str(), "" | "produce" | "consume") {
+        report.invalid(&field, format!("`{role}` is not a role; it is produce or consume"));
     }
 }
 

@@ -49,6 +49,12 @@ pub(super) fn part(
             None
         }
     };
+    for (index, label) in spec.labels.iter().flatten().enumerate() {
+        if label.key.as_ref().is_none_or(String::is_empty) {
+            let at = child(&entry_of(&child(&field, "labels"), index), "key");
+            report.invalid(&at, "a label of a rule needs a key");
+        }
+    }
     let value = spec.log.and_then(|log| log.value).unwrap_or_default();
     if value.chars().count() > MAX_LOG || value.chars().any(char::is_control) {
         let message = format!("a log's value has at most {MAX_LOG} characters, all of them printable");

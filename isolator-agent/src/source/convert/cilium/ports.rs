@@ -105,6 +105,9 @@ pub(super) fn is_extended(port: &PortProtocol) -> bool {
 /// What the text of a port says.
 pub(super) fn text(port: &PortProtocol) -> Result<PortText, String> {
     let text = port.port.as_deref().unwrap_or_default();
+    if text.is_empty() && is_extended(port) {
+        return Ok(PortText::Number(0));
+    }
     if text.is_empty() {
         return Err("`port` is missing; write a number or a name, or \"0\" for every port".to_owned());
     }

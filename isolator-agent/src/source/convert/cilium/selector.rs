@@ -4,6 +4,7 @@
 use super::super::report::Report;
 use super::super::selector::requirements;
 use isolator_policy::cluster::ends::{CLUSTER_KEY, NAMESPACE_KEY, NAMESPACE_LABELS_PREFIX};
+use isolator_policy::cluster::index::CLUSTER_NAME;
 use isolator_policy::model::{
     IdentityRequirement, IdentitySelector, LabelSource, Operator, Requirement, Selector, Subject,
 };
@@ -155,6 +156,8 @@ pub(super) fn nodes(selector: LabelSelector, field: &str, report: &mut Report<'_
                 report.invalid(field, message);
                 return None;
             }
+            // The one label that nodes have and that is not their own.
+            (LabelSource::Kubernetes | LabelSource::Any, CLUSTER_KEY) => Some(CLUSTER_NAME),
             (LabelSource::Kubernetes, _) => None,
             (LabelSource::Other(source), _) if source != "node" => None,
             _ => {

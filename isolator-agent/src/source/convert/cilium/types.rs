@@ -28,11 +28,19 @@ pub(super) struct Spec {
     pub(super) egress: Option<Vec<EgressRule>>,
     pub(super) egress_deny: Option<Vec<EgressDenyRule>>,
     pub(super) enable_default_deny: Option<DefaultDeny>,
-    #[serde(rename = "labels")]
-    _labels: Option<Value>,
+    pub(super) labels: Option<Vec<RuleLabel>>,
     #[serde(rename = "description")]
     _description: Option<String>,
     pub(super) log: Option<Log>,
+}
+
+#[derive(Default, Deserialize)]
+pub(super) struct RuleLabel {
+    pub(super) key: Option<String>,
+    #[serde(rename = "value")]
+    _value: Option<String>,
+    #[serde(rename = "source")]
+    _source: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -228,10 +236,23 @@ pub(super) struct EnvoyConfig {
 #[derive(Deserialize)]
 pub(super) struct L7Rules {
     pub(super) http: Option<Vec<Value>>,
-    pub(super) kafka: Option<Vec<Value>>,
+    pub(super) kafka: Option<Vec<Kafka>>,
     pub(super) dns: Option<Vec<Fqdn>>,
     pub(super) l7proto: Option<String>,
     pub(super) l7: Option<Vec<Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Kafka {
+    pub(super) role: Option<String>,
+    pub(super) api_key: Option<String>,
+    #[serde(rename = "apiVersion")]
+    _api_version: Option<String>,
+    #[serde(rename = "clientID")]
+    _client_id: Option<String>,
+    #[serde(rename = "topic")]
+    _topic: Option<String>,
 }
 
 #[derive(Deserialize)]
