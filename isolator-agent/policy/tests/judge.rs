@@ -296,8 +296,10 @@ fn later_fragments_follow_their_first() {
         assert_eq!(at(&memory, Egress, &later(78)), Reason::FragmentWithoutFirst);
         memory.set_now(61 * TICKS);
         assert_eq!(at(&memory, Egress, &later(77)), Reason::FragmentWithoutFirst);
-        let tiny = Frame::other(pod, peer, protocol::TCP, &[0; 8]).fragment(77, 1, true);
-        assert_eq!(at(&memory, Egress, &tiny), Reason::BadFragment);
+        for place in 1..=2 {
+            let tiny = Frame::other(pod, peer, protocol::TCP, &[0; 8]).fragment(77, place, true);
+            assert_eq!(at(&memory, Egress, &tiny), Reason::BadFragment);
+        }
         let cut = Frame::other(pod, peer, protocol::TCP, &[0; 8]).fragment(79, 0, true);
         assert_eq!(at(&memory, Egress, &cut), Reason::BadFragment);
         // A denied first does not open the way for its rest.
@@ -419,9 +421,26 @@ fn absurd_chains_of_headers_are_dropped() {
     assert_eq!(at(&memory, Egress, &frame), Reason::BadExtension);
     let twice = Frame::tcp(POD6, PEER6, 1, 80, 0).extension(60, &[]).extension(0, &[]);
     assert_eq!(at(&memory, Egress, &twice), Reason::BadExtension);
+    let fragments = Frame::udp(POD6, PEER6, 1, 80).extension(44, &[0, 1, 0, 0, 0, 7]);
+    let twice = fragments.extension(44, &[0, 1, 0, 0, 0, 7]);
+    assert_eq!(at(&memory, Egress, &twice), Reason::BadExtension);
     let mut unknown = client(Frame::SYN).bytes();
     unknown[12..14].copy_from_slice(&[0x88, 0x47]);
     assert_eq!(judge_frame(&memory, IFINDEX, &unknown, Egress).reason, Reason::UnsupportedProtocol);
+}
+
+#[test]
+fn lengths_that_cannot_be_are_dropped() {
+    let memory = node(web(), closed());
+    let whole = Frame::tcp(POD, PEER, 40000, 80, Frame::SYN).bytes();
+    // Version and length of the IP header, its total length, the length of the TCP header.
+    for (at, value) in [(14, 0x44), (14, 0x55), (17, 1), (17, 19), (46, 0x40), (46, 0)] {
+        let mut bytes = whole.clone();
+        bytes[at] = value;
+        let reason = judge_frame(&memory, IFINDEX, &bytes, Egress).reason;
+        assert_eq!(reason, Reason::BadHeader, "byte {at} is {value:#x}");
+    }
+    assert_eq!(judge_frame(&memory, IFINDEX, &whole, Egress).reason, Reason::New);
 }
 
 /// Fixed cases unless somebody asks for others with PROPTEST_CASES or PROPTEST_RNG_SEED.
