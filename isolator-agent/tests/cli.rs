@@ -65,6 +65,10 @@ fn errors_are_one_line_and_exit_code_2() {
             "error: `80` is no port: write PROTOCOL/PORT, as TCP/80, or ICMP/TYPE\n",
         ),
         (
+            "run --manifests FILES --service-mark 0x0000ff00",
+            "error: --service-mark 0x0000ff00: kube-proxy uses 0x0000c000 (to masquerade and to drop); give other bits\n",
+        ),
+        (
             "policy verdicts -f FILES --flows /nonexistent",
             "error: cannot open the flows /nonexistent: No such file or directory (os error 2)\n",
         ),
