@@ -5,12 +5,13 @@ use crate::config::{Config, Source};
 use crate::controller::{Controller, Plan};
 use crate::cut_off;
 use crate::datapath::attach::{self, AttachError, Attacher};
+use crate::datapath::audit::{Difference, Patrol};
 use crate::datapath::discover::{self, Found, Interface, Unenforced};
 use crate::datapath::features::{Feature, Features};
 use crate::datapath::load::Loaded;
 use crate::datapath::sockets;
 use crate::known::Known;
-use crate::metrics::Published;
+use crate::metrics::{Measured, Published};
 use crate::source::Took;
 use crate::source::kubernetes::Heard;
 use crate::source::placement::{Overlay, Placements};
@@ -29,6 +30,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
+
+mod repair;
 
 /// The node's enforcement.
 pub struct Enforcer {
@@ -58,6 +61,12 @@ pub struct Enforcer {
     published: watch::Sender<Published>,
     /// What the last edit has taken so far.
     took: Phases,
+    /// When the first sign was seen of what is not enforced yet.
+    seen: Option<Instant>,
+    measured: Measured,
+    patrol: Patrol,
+    /// Differences that are somebody else's, and the turn that saw them last.
+    foreign: Vec<(Difference, u64)>,
 }
 
 impl Enforcer {
@@ -115,6 +124,10 @@ impl Enforcer {
             status,
             published: watch::Sender::default(),
             took: Phases::default(),
+            seen: None,
+            measured: Measured::default(),
+            patrol: Patrol::default(),
+            foreign: Vec::new(),
         }
     }
 
@@ -138,6 +151,8 @@ impl Enforcer {
     /// Takes changes of the source in.
     pub fn source(&mut self, changes: Vec<Change>, problems: Vec<Problem>, took: Took) {
         let began = Instant::now();
+        let seen = began.checked_sub(took.wait + took.read + took.convert).unwrap_or(began);
+        self.seen = Some(self.seen.map_or(seen, |before| before.min(seen)));
         for change in changes {
             self.told |= matches!(change, Change::Reset(_));
             for change in self.overlay.change(change) {
@@ -321,6 +336,11 @@ impl Enforcer {
                         ..std::mem::take(&mut self.took)
                     };
                     self.status.writes = applied.writes as u64;
+                    self.measured.compile.observe((compile + layout + diff).as_secs_f64());
+                    self.measured.apply.observe(applied.duration.as_secs_f64());
+                    if let Some(seen) = self.seen {
+                        self.measured.programming.observe(seen.elapsed().as_secs_f64());
+                    }
                     self.status.last_change_ms = now_ms();
                     info!(
                         generation = next.state.generation,
@@ -344,6 +364,7 @@ impl Enforcer {
             }
             self.controller.done(next);
         }
+        self.seen = None;
         self.known.replace(self.controller.image(), snapshot);
         self.status.synced = true;
     }
@@ -441,12 +462,14 @@ impl Enforcer {
     fn say(&mut self) {
         let cut_off: Vec<Problem> =
             self.status.cut_off.iter().map(|one| one.problem(&self.config.sandboxes)).collect();
+        let foreign = self.foreign_problems();
         let all: BTreeSet<ProblemEntry> = self
             .planned
             .iter()
             .chain(&self.failures)
             .chain(&self.closed)
             .chain(&cut_off)
+            .chain(&foreign)
             .map(ProblemEntry::from)
             .collect();
         let before: BTreeSet<ProblemEntry> = self.status.problems.drain(..).collect();
@@ -479,6 +502,7 @@ impl Enforcer {
         let endpoints = image.endpoints.values().map(|endpoint| (endpoint.id, endpoint.slot)).collect();
         self.published.send_replace(Published {
             status: self.status.clone(),
+            measured: self.measured.clone(),
             endpoints,
             stepped: Some(Instant::now()),
         });
@@ -489,8 +513,8 @@ impl Enforcer {
 }
 
 fn watch_status(heard: &Heard) -> WatchStatus {
-    let Heard { kind, synced, objects, heard_ms, away_ms, lists } = *heard;
-    WatchStatus { kind: kind.to_owned(), synced, objects, heard_ms, away_ms, lists }
+    let Heard { kind, synced, objects, heard_ms, away_ms, lists, restarts } = *heard;
+    WatchStatus { kind: kind.to_owned(), synced, objects, heard_ms, away_ms, lists, restarts }
 }
 
 /// Names of the optional features that are there.

@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch as latest};
+use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
 /// Looked at anyway after this long: a missed notification must not last.
@@ -32,6 +33,8 @@ const SAFETY_NET: Duration = Duration::from_secs(30);
 const LAST_GOOD: &str = "last-good";
 /// After a failure.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often a piece of the kernel is compared with what was written.
+const AUDIT: Duration = Duration::from_secs(1);
 /// Events that one tenant may cause per second and CPU.
 const EVENTS_PER_SECOND: u32 = 2000;
 
@@ -99,6 +102,9 @@ async fn daemon(config: Config) -> Result<ExitCode> {
     }
     enforcer.discover();
     enforcer.step();
+    let mut audit = tokio::time::interval(AUDIT);
+    audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stepped = Instant::now();
     loop {
         let wait = if enforcer.must_retry() { RETRY } else { SAFETY_NET };
         tokio::select! {
@@ -110,7 +116,11 @@ async fn daemon(config: Config) -> Result<ExitCode> {
                 Some(()) => enforcer.discover(),
                 None => bail!("the watch of the interfaces has ended; what is enforced stays"),
             },
-            () = tokio::time::sleep(wait) => enforcer.discover(),
+            () = tokio::time::sleep_until(stepped + wait) => enforcer.discover(),
+            _ = audit.tick() => {
+                enforcer.audit();
+                continue;
+            }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
@@ -119,6 +129,7 @@ async fn daemon(config: Config) -> Result<ExitCode> {
             enforcer.source(update.changes, update.problems, update.took);
         }
         enforcer.step();
+        stepped = Instant::now();
     }
     info!("stopping; enforcement stays on");
     shutdown.store(true, Ordering::Relaxed);

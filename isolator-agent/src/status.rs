@@ -54,6 +54,8 @@ pub struct Status {
     pub writes: u64,
     /// Where the time of that change went.
     pub took: Phases,
+    /// What was found by comparing the kernel with the plan, all the time.
+    pub drift: Drift,
     /// What is known of the cluster, and how much of it is enforced here.
     pub counts: Counts,
     /// Interfaces on which everything is dropped, because nobody finds the pod behind them.
@@ -112,6 +114,30 @@ pub struct WatchStatus {
     pub away_ms: u64,
     /// How often all of them were read.
     pub lists: u64,
+    /// How often the watch failed, and began again.
+    pub restarts: u64,
+}
+
+/// Differences between the kernel and what was written to it, since the daemon started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Drift {
+    /// How often everything was compared.
+    pub rounds: u64,
+    /// How long that took last, microseconds.
+    pub round_us: u64,
+    /// Differences that were found.
+    pub found: u64,
+    /// Those that were repaired.
+    pub repaired: u64,
+    /// Those that are there and left alone, because they are somebody else's.
+    pub open: u64,
+    /// When the last was found, milliseconds since 1970, UTC; 0: never.
+    pub found_ms: u64,
+    /// For how long at most it had been there, microseconds.
+    pub detect_us: u64,
+    /// How long the last repair took, microseconds.
+    pub repair_us: u64,
 }
 
 /// Numbers of objects.

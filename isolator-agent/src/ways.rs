@@ -43,6 +43,16 @@ impl Ways {
         self.devices = devices;
     }
 
+    /// Which program judges at which device.
+    pub(crate) fn programs(&self) -> &BTreeMap<u32, Hook> {
+        &self.attached
+    }
+
+    /// Looks at a device anew when ways are next judged.
+    pub(crate) fn forget(&mut self, ifindex: u32) {
+        self.attached.remove(&ifindex);
+    }
+
     /// Devices that are judged.
     pub(crate) fn attached(&self) -> impl Iterator<Item = u32> + '_ {
         self.attached.keys().copied()

@@ -4,6 +4,7 @@
 mod live {
     mod alone;
     mod cases;
+    mod drift;
     mod flips;
     mod lab;
     mod metrics;

@@ -2,7 +2,7 @@
 //! programs of others, gone when uninstalled; and real packets. Skipped, with the reason, when not root.
 
 use isolator_agent::datapath::attach::{Attacher, Mode, attachments};
-use isolator_agent::datapath::audit::{Difference, uninstall, verify};
+use isolator_agent::datapath::audit::{Difference, Patrol, Wanted, uninstall, verify};
 use isolator_agent::datapath::features::{Feature, Features};
 use isolator_agent::datapath::hook::Hook;
 use isolator_agent::datapath::load::{Capacities, LoadError, Loaded};
@@ -15,7 +15,7 @@ use isolator_tests::foreign::{self, Foreign};
 use isolator_tests::image::{small, writes};
 use isolator_tests::link::{Sandbox, add_addresses, delete, netlink, pair};
 use isolator_tests::netns::isolated;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -176,6 +176,63 @@ fn verify_names_what_differs_and_nothing_else() {
         let differences = verify(dir, &image, &wanted).expect("verify");
         assert!(!differences.is_empty());
         assert!(differences.iter().all(|d| matches!(d, Difference::OtherMaps { .. })), "{differences:?}");
+    });
+}
+
+#[test]
+fn the_audit_finds_within_a_round_what_was_changed_detached_or_unpinned() {
+    both_modes(|dir, force_clsact| {
+        let mut loaded = open(dir);
+        let attach = attacher(dir, &loaded, force_clsact);
+        let ifindex = pair("d0");
+        let image = small(ifindex);
+        loaded.store.apply(&writes(&image)).expect("write");
+        let foreign = Foreign::attach(dir.parent().expect("bpffs"), "d0", force_clsact);
+        attach.attach(&loaded.programs, ifindex).expect("attach");
+        let (pods, ways) = (BTreeSet::from([ifindex]), BTreeMap::new());
+        // Kinds of what a whole round finds.
+        let round = |loaded: &Loaded| {
+            let mut patrol = Patrol::default();
+            let mut found = BTreeSet::new();
+            // As many looks as all pins take.
+            while patrol.rounds().0 == 0 || patrol.turn() < 8 {
+                let wanted = Wanted { image: &image, pods: &pods, ways: &ways };
+                let differences = patrol.look(loaded, &attach, dir, &wanted).expect("look");
+                found.extend(
+                    differences.iter().map(|found| (found.difference.kind(), found.difference.to_string())),
+                );
+            }
+            found.into_iter().filter(|(kind, _)| *kind != "not-first").collect::<Vec<_>>()
+        };
+        assert_eq!(round(&loaded), []);
+
+        let (cell, word) = image.cells.iter().next().map(|(cell, word)| (*cell, *word)).expect("a cell");
+        for changed in [Word::new(Kind::Deny, 77), Word::default()] {
+            loaded.store.apply(&[Op::Cell(cell, changed)]).expect("write");
+            let found = round(&loaded);
+            assert!(matches!(found[..], [("entry", ref text)] if text.starts_with("CELLS[")), "{found:?}");
+        }
+        loaded.store.apply(&[Op::Cell(cell, word)]).expect("write");
+        let endpoint = *image.endpoints.get(&ifindex).expect("an endpoint");
+        loaded.store.apply(&[Op::Endpoint(ifindex, None)]).expect("write");
+        let found = round(&loaded);
+        assert!(matches!(found[..], [("entry", ref text)] if text.starts_with("ENDPOINTS[")), "{found:?}");
+        loaded.store.apply(&[Op::Endpoint(ifindex, Some(endpoint))]).expect("write");
+
+        std::fs::remove_file(dir.join(name::HOSTS)).expect("unpin");
+        assert_eq!(round(&loaded), [("not-pinned", "map HOSTS is not pinned".to_owned())]);
+        loaded.pin(dir, name::HOSTS).expect("pin again");
+        assert_eq!(round(&loaded), []);
+
+        attach.detach(ifindex).expect("detach");
+        let found = round(&loaded);
+        assert!(found.len() == 2 && found.iter().all(|(kind, _)| *kind == "not-attached"), "{found:?}");
+        attach.attach(&loaded.programs, ifindex).expect("attach again");
+        assert_eq!(round(&loaded), []);
+        assert!(
+            foreign::programs("d0", ifindex, force_clsact).contains(&foreign.id),
+            "what is foreign stays"
+        );
     });
 }
 

@@ -9,7 +9,7 @@ use crate::datapath::attach::attachments;
 use crate::datapath::hook::Hook;
 use crate::datapath::read::ReadOnly;
 use crate::flows::time::span;
-use crate::status::{MapUse, Status, WatchStatus, is_full};
+use crate::status::{Drift, MapUse, Status, WatchStatus, is_full};
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -288,6 +288,7 @@ fn account(text: &mut String, status: &Status) {
                 )
             },
         ),
+        ("drift", drift(&status.drift)),
         (
             "kernel",
             format!("{}, attaching by {}; {}", status.kernel, status.attach_mode, status.features.join(", ")),
@@ -303,6 +304,25 @@ fn account(text: &mut String, status: &Status) {
     for (name, value) in lines {
         let _ = writeln!(text, "      {name:<10}  {value}");
     }
+}
+
+/// What comparing kernel and plan has found.
+fn drift(drift: &Drift) -> String {
+    let Drift { rounds, round_us, found, repaired, open, found_ms, detect_us, repair_us } = drift;
+    if *rounds == 0 && *found == 0 {
+        return "not everything was compared yet".to_owned();
+    }
+    let round = format!("everything was compared in {}", milliseconds(*round_us));
+    if *found == 0 {
+        return format!("none found; {round}");
+    }
+    format!(
+        "{} found, {repaired} repaired, {open} left alone; the last {} ago, after {} at most, repaired in {}; {round}",
+        count(*found, "difference", "differences"),
+        since(*found_ms),
+        milliseconds(*detect_us),
+        milliseconds(*repair_us),
+    )
 }
 
 #[cfg(test)]

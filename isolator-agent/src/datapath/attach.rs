@@ -216,6 +216,16 @@ impl Attacher {
         std::fs::remove_file(&path).map_err(|error| AttachError::Pins { path, error })
     }
 
+    /// Whether this agent's program runs on an interface, where one call tells; `None` where it takes more than that.
+    #[must_use]
+    pub fn runs(&self, programs: &Programs, ifindex: u32, hook: Hook) -> Option<bool> {
+        match self.mode {
+            // An interface that is gone is no difference: the next look at the sandboxes will not find it.
+            Mode::Tcx => Some(bpf::tcx_programs(ifindex, hook).ok()?.contains(&programs.id(hook))),
+            Mode::Clsact => None,
+        }
+    }
+
     /// Removes all programs from an interface, however they were attached. Fine when there are none.
     ///
     /// # Errors
@@ -290,18 +300,61 @@ fn pinned_links(links: &Path) -> Result<BTreeMap<(u32, Hook), bpf::LinkInfo>, At
 fn filters(route: &Route) -> Result<Vec<Attachment>, AttachError> {
     let mut found = Vec::new();
     for (ifindex, link) in route.links().map_err(AttachError::List)? {
+        found.extend(filters_at(route, ifindex, &link.name)?);
+    }
+    Ok(found)
+}
+
+fn filters_at(route: &Route, ifindex: u32, name: &str) -> Result<Vec<Attachment>, AttachError> {
+    let mut found = Vec::new();
+    for hook in Hook::ALL {
+        let filter = match filter::get(route, ifindex, hook) {
+            Ok(filter) => filter,
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => None,
+            Err(error) => return Err(refused(ifindex, hook, "list filters")(error)),
+        };
+        if let Some(filter::Filter { hook, program, first }) = filter {
+            let name = name.to_owned();
+            found.push(Attachment { ifindex, name, hook, mode: Mode::Clsact, program, first });
+        }
+    }
+    Ok(found)
+}
+
+/// The attachment by a link, if it hangs where its pin says.
+fn linked((ifindex, hook): (u32, Hook), name: &str, info: bpf::LinkInfo) -> Option<Attachment> {
+    if info.ifindex != ifindex || info.arriving != Some(hook.arriving()) {
+        return None;
+    }
+    let order = bpf::tcx_programs(ifindex, hook).unwrap_or_default();
+    let first = order.first() == Some(&info.program);
+    Some(Attachment { ifindex, name: name.to_owned(), hook, mode: Mode::Tcx, program: info.program, first })
+}
+
+/// As [`attachments`], of some interfaces.
+///
+/// # Errors
+/// When pins or interfaces cannot be read.
+pub(crate) fn attachments_at(
+    pin_dir: &Path,
+    interfaces: &BTreeSet<u32>,
+) -> Result<Vec<Attachment>, AttachError> {
+    let route = Route::open().map_err(AttachError::List)?;
+    let links = links_dir(pin_dir);
+    let mut found = Vec::new();
+    for ifindex in interfaces.iter().copied() {
+        let name = super::discover::name_of(ifindex).unwrap_or_default();
+        found.extend(filters_at(&route, ifindex, &name)?);
         for hook in Hook::ALL {
-            let filter = match filter::get(route, ifindex, hook) {
-                Ok(filter) => filter,
-                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => None,
-                Err(error) => return Err(refused(ifindex, hook, "list filters")(error)),
-            };
-            if let Some(filter::Filter { hook, program, first }) = filter {
-                let name = link.name.clone();
-                found.push(Attachment { ifindex, name, hook, mode: Mode::Clsact, program, first });
+            let path = links.join(pin_name(ifindex, hook));
+            match bpf::pinned(&path).and_then(|link| bpf::link_info(link.as_fd())) {
+                Ok(info) => found.extend(linked((ifindex, hook), &name, info)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(AttachError::Pins { path, error }),
             }
         }
     }
+    found.sort();
     Ok(found)
 }
 
@@ -315,13 +368,8 @@ pub fn attachments(pin_dir: &Path) -> Result<Vec<Attachment>, AttachError> {
     let names = route.links().map_err(AttachError::List)?;
     let mut found = filters(&route)?;
     for ((ifindex, hook), info) in pinned_links(&links_dir(pin_dir))? {
-        if info.ifindex != ifindex || info.arriving != Some(hook.arriving()) {
-            continue;
-        }
         let name = names.get(&ifindex).map(|link| link.name.clone()).unwrap_or_default();
-        let order = bpf::tcx_programs(ifindex, hook).unwrap_or_default();
-        let first = order.first() == Some(&info.program);
-        found.push(Attachment { ifindex, name, hook, mode: Mode::Tcx, program: info.program, first });
+        found.extend(linked((ifindex, hook), &name, info));
     }
     found.sort();
     Ok(found)

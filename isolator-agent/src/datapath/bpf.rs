@@ -14,6 +14,7 @@ use rustix::mm::{MapFlags, ProtFlags};
 use std::ffi::CString;
 use std::io;
 use std::mem::{size_of, zeroed};
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -95,11 +96,15 @@ impl Bytes {
         attr
     }
 
-    /// Shows the values of a mappable array to `see`, from index 0 to `entries`, without a call for each; but
-    /// those that are zero. The kernel writes meanwhile: what changes may be seen torn.
-    pub(crate) fn scan_mapped(&self, entries: u32, mut see: impl FnMut(u32, &[u8])) -> io::Result<()> {
+    /// Shows the values of a mappable array to `see`, those at `range`, without a call for each; but those that
+    /// are zero. Where `range` begins is a multiple of a page's bytes. The kernel writes meanwhile: what changes may
+    /// be seen torn.
+    pub(crate) fn scan_mapped(&self, range: Range<u32>, mut see: impl FnMut(u32, &[u8])) -> io::Result<()> {
         let stride = self.value_size.next_multiple_of(WORD);
-        let length = stride * entries as usize;
+        let length = stride * range.len();
+        if length == 0 {
+            return Ok(());
+        }
         // SAFETY: a new mapping wherever there is room; the kernel checks length and kind of the map.
         let start = unsafe {
             rustix::mm::mmap(
@@ -108,17 +113,17 @@ impl Bytes {
                 ProtFlags::READ,
                 MapFlags::SHARED | MapFlags::POPULATE,
                 &self.fd,
-                0,
+                stride as u64 * u64::from(range.start),
             )
         }?;
         let words = stride / WORD;
         let mut value = vec![0_u64; words];
-        for index in 0..entries {
+        for (place, index) in range.enumerate() {
             let mut some = 0;
             for (i, word) in value.iter_mut().enumerate() {
-                // SAFETY: index < entries and i < words, so the word lies in the mapping, whose start is aligned
+                // SAFETY: place < range.len() and i < words, so the word lies in the mapping, whose start is aligned
                 // to a page. Volatile, because programs and other processes share it.
-                *word = unsafe { start.cast::<u64>().add(index as usize * words + i).read_volatile() };
+                *word = unsafe { start.cast::<u64>().add(place * words + i).read_volatile() };
                 some |= *word;
             }
             if some != 0 {

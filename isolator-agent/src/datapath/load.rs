@@ -278,6 +278,36 @@ impl Loaded {
         Ok(Loaded { store, programs, features, maps, _lock: lock })
     }
 
+    /// Whether a map is not where it was pinned: `Some(true)` where another is instead.
+    ///
+    /// # Errors
+    /// When the pin cannot be read.
+    pub(crate) fn misses_pin(&self, pin_dir: &Path, map: &'static str) -> Result<Option<bool>, LoadError> {
+        let Some(own) = self.maps.get(map) else { return Ok(None) };
+        let path = pin_dir.join(map);
+        let unusable = |error| LoadError::PinDir { path: path.clone(), error };
+        let id = |data: &MapData| -> Result<u32, LoadError> {
+            Ok(data.info().map_err(|error| unusable(io::Error::other(error)))?.id())
+        };
+        let there = match bpf::pinned(&path) {
+            Ok(there) => there,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(false)),
+            Err(error) => return Err(unusable(error)),
+        };
+        let there = MapData::from_fd(there).map_err(|error| unusable(io::Error::other(error)))?;
+        Ok((id(&there)? != id(own)?).then_some(true))
+    }
+
+    /// Pins a map again where nothing is pinned any more.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn pin(&self, pin_dir: &Path, map: &'static str) -> Result<(), LoadError> {
+        let Some(own) = self.maps.get(map) else { return Ok(()) };
+        let path = pin_dir.join(map);
+        bpf::pin(own.fd().as_fd(), &path).map_err(|error| LoadError::PinDir { path, error })
+    }
+
     /// The ring buffer of events, once. It has one read position for all who read.
     ///
     /// # Errors

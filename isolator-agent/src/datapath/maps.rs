@@ -28,6 +28,12 @@ impl From<&Prefix> for TrieKey {
     }
 }
 
+impl From<&TrieKey> for Prefix {
+    fn from(key: &TrieKey) -> Prefix {
+        Prefix { addr: Addr(key.addr), bits: key.bits }
+    }
+}
+
 /// An error and the map it came from.
 #[derive(Debug, thiserror::Error)]
 #[error("map {map}: {error}")]
@@ -128,7 +134,7 @@ impl Maps {
         };
         self.hosts.scan(host).map_err(of(name::HOSTS))?;
         let prefix = |key: TrieKey, peer| {
-            image.prefixes.insert(Prefix { addr: Addr(key.addr), bits: key.bits }, peer);
+            image.prefixes.insert(Prefix::from(&key), peer);
         };
         self.prefixes.scan(prefix).map_err(of(name::PREFIXES))?;
         let cell = |index, word| {

@@ -121,6 +121,11 @@ impl ReadOnly {
         Ok(ReadOnly { maps, counters, lost, data })
     }
 
+    /// The maps, to be looked at in pieces.
+    pub(crate) fn maps(&self) -> &Maps {
+        &self.maps
+    }
+
     /// Everything that the agent wrote.
     ///
     /// # Errors

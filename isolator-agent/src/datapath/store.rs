@@ -85,6 +85,11 @@ impl Store {
         self.maps.read_image()
     }
 
+    /// The maps, to be looked at.
+    pub(crate) fn maps(&self) -> &Maps {
+        &self.maps
+    }
+
     /// STATE alone.
     ///
     /// # Errors

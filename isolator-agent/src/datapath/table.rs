@@ -1,7 +1,7 @@
 //! A BPF map with types: keys and values are wire structs, so that a wrong one is a compile error. One by one
 //! or many at once, as the kernel allows. Not here: which map means what (`maps`), system calls (`bpf`).
 
-use super::bpf::{Bytes, unsupported};
+use super::bpf::{Bytes, Token, unsupported};
 use aya::maps::MapData;
 use aya_obj::generated::BPF_F_MMAPABLE;
 use std::io;
@@ -14,6 +14,12 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout + Copy> Wire for T {}
 
 /// Entries per batch: large enough that the call itself costs nothing, small enough for the kernel to allocate.
 const BATCH: usize = 1 << 14;
+
+/// Entries in a piece of a walk. A power of two so large that pieces of arrays begin where pages do.
+const PIECE: u32 = 1 << 14;
+
+/// Entries in a piece where each takes two calls.
+const SINGLE: usize = 1 << 10;
 
 /// A map from `K` to `V`.
 #[derive(Debug)]
@@ -94,7 +100,7 @@ impl<K: Wire, V: Wire> Table<K, V> {
                     see(key, value);
                 }
             };
-            return self.bytes.scan_mapped(self.capacity, wire);
+            return self.bytes.scan_mapped(0..self.capacity, wire);
         }
         if self.batch { self.scan_many(&mut see) } else { self.scan_single(&mut see) }
     }
@@ -144,6 +150,99 @@ impl<K: Wire, V: Wire> Table<K, V> {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+/// Where a walk through a map goes on.
+#[derive(Clone, Debug)]
+pub(crate) struct Position {
+    begun: bool,
+    index: u32,
+    /// A token of the kernel's, or the last key.
+    token: Token,
+}
+
+#[cfg(test)]
+impl Position {
+    pub(crate) fn index(&self) -> u32 {
+        self.index
+    }
+
+    pub(crate) fn set_index(&mut self, index: u32) {
+        self.index = index;
+    }
+}
+
+impl Default for Position {
+    fn default() -> Self {
+        Position { begun: false, index: 0, token: [0; 64] }
+    }
+}
+
+impl<K: Wire, V: Wire> Table<K, V> {
+    /// As [`Table::scan`], but in pieces: the next entries after `at`, of arrays those up to index `end`. Answers
+    /// whether these were the last; then `at` is the start again.
+    pub(crate) fn walk(&self, at: &mut Position, end: u32, mut see: impl FnMut(K, V)) -> io::Result<bool> {
+        let done = if self.mappable {
+            let range = at.index..self.capacity.min(end).min(at.index.saturating_add(PIECE));
+            at.index = range.end;
+            let wire = |index: u32, value: &[u8]| {
+                if let (Ok(key), Ok(value)) =
+                    (K::read_from_bytes(index.as_bytes()), V::read_from_bytes(value))
+                {
+                    see(key, value);
+                }
+            };
+            self.bytes.scan_mapped(range, wire)?;
+            at.index >= self.capacity.min(end)
+        } else if self.batch {
+            self.walk_many(at, &mut see)?
+        } else {
+            self.walk_single(at, &mut see)?
+        };
+        if done {
+            *at = Position::default();
+        }
+        Ok(done)
+    }
+
+    fn walk_many(&self, at: &mut Position, see: &mut impl FnMut(K, V)) -> io::Result<bool> {
+        let mut room = (PIECE as usize).min(self.capacity as usize).max(1);
+        loop {
+            let (mut keys, mut values) = (vec![K::new_zeroed(); room], vec![V::new_zeroed(); room]);
+            let mut token = at.token;
+            match self.bytes.lookup_batch(&mut token, !at.begun, keys.as_mut_bytes(), values.as_mut_bytes()) {
+                Ok((count, end)) => {
+                    (at.token, at.begun) = (token, true);
+                    for (key, value) in keys.iter().zip(&values).take(count) {
+                        see(*key, *value);
+                    }
+                    return Ok(end);
+                }
+                // As in `scan_many`.
+                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => room *= 2,
+                Err(error) if unsupported(&error) => return self.walk_single(at, see),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// A key that has vanished since makes the kernel start again: seen twice is better than not at all.
+    fn walk_single(&self, at: &mut Position, see: &mut impl FnMut(K, V)) -> io::Result<bool> {
+        let size = size_of::<K>();
+        let mut key = K::new_zeroed();
+        for _ in 0..SINGLE {
+            let before = at.begun.then(|| at.token[..size].to_vec());
+            if !self.bytes.next_key(before.as_deref(), key.as_mut_bytes())? {
+                return Ok(true);
+            }
+            at.token[..size].copy_from_slice(key.as_bytes());
+            at.begun = true;
+            if let Some(value) = self.get(&key)? {
+                see(key, value);
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -5,10 +5,12 @@ use crate::status::Status;
 use std::time::Instant;
 
 mod health;
+mod measured;
 mod serve;
 mod text;
 mod totals;
 
+pub use measured::{Kind, Measured};
 pub use serve::serve;
 pub use text::text;
 pub use totals::{Packets, Totals};
@@ -18,6 +20,8 @@ pub use totals::{Packets, Totals};
 pub struct Published {
     /// Its account of itself.
     pub status: Status,
+    /// What it has measured; goes on growing.
+    pub measured: Measured,
     /// Number and counter slot of each endpoint.
     pub endpoints: Vec<(u32, u32)>,
     /// When the step was done; `None`: none was yet.

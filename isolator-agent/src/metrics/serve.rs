@@ -109,11 +109,11 @@ impl Account {
     }
 
     fn text(&self) -> Result<String, ReadError> {
-        let Published { status, endpoints, stepped: _ } = self.published.borrow().clone();
+        let Published { status, measured, endpoints, stepped: _ } = self.published.borrow().clone();
         let counted: Result<Vec<_>, ReadError> =
             endpoints.iter().map(|(id, slot)| Ok((*id, self.maps.counters(*slot)?))).collect();
         let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
         totals.take(counted?);
-        Ok(text(&status, &totals))
+        Ok(text(&status, &measured, &totals))
     }
 }

@@ -1,6 +1,7 @@
 //! Account and sums as OpenMetrics text. Names follow Prometheus' rules: a prefix, a unit, `_total` for what only
 //! grows. Not here: who asks.
 
+use super::measured::Measured;
 use super::totals::Totals;
 use crate::status::{Counts, Lost, MapUse, Status, WatchStatus};
 use isolator_common::reason::Reason;
@@ -52,7 +53,7 @@ struct Verdict {
 
 /// The text.
 #[must_use]
-pub fn text(status: &Status, totals: &Totals) -> String {
+pub fn text(status: &Status, measured: &Measured, totals: &Totals) -> String {
     let mut all = Registry::with_prefix("isolator");
     describe(&mut all, status);
     objects(&mut all, &status.counts);
@@ -61,6 +62,7 @@ pub fn text(status: &Status, totals: &Totals) -> String {
     maps(&mut all, &status.maps);
     lost(&mut all, status.lost);
     packets(&mut all, totals);
+    measured.register(&mut all);
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = encode(&mut text, &all);
@@ -103,6 +105,11 @@ fn describe(all: &mut Registry, status: &Status) {
         all.register_with_unit(name, help, Unit::Seconds, seconds(value));
     }
     all.register("last_apply_writes", "Map writes of the last change", plain(status.writes));
+    all.register(
+        "drift_open",
+        "Differences between kernel and plan that are left alone, because they are somebody else's",
+        plain(status.drift.open),
+    );
 }
 
 fn objects(all: &mut Registry, counts: &Counts) {
@@ -128,14 +135,24 @@ fn watches(all: &mut Registry, watches: &[WatchStatus]) {
     let (synced, away, objects): (Family<Watched, Gauge>, Family<Watched, Gauge>, Family<Watched, Gauge>) =
         Default::default();
     let heard: Family<Watched, Decimal> = Family::default();
-    let lists: Family<Watched, Counter> = Family::default();
-    for WatchStatus { kind, synced: whole, objects: number, heard_ms, away_ms, lists: read } in watches {
+    let (lists, restarts): (Family<Watched, Counter>, Family<Watched, Counter>) = Default::default();
+    for WatchStatus {
+        kind,
+        synced: whole,
+        objects: number,
+        heard_ms,
+        away_ms,
+        lists: read,
+        restarts: failed,
+    } in watches
+    {
         let label = Watched { kind: kind.clone() };
         synced.get_or_create(&label).set((*whole).into());
         away.get_or_create(&label).set((*away_ms > 0).into());
         objects.get_or_create(&label).set(i64::try_from(*number).unwrap_or(i64::MAX));
         heard.get_or_create(&label).set(*heard_ms as f64 / 1e3);
         lists.get_or_create(&label).inc_by(*read);
+        restarts.get_or_create(&label).inc_by(*failed);
     }
     all.register("watch_synced", "1 when all objects of the kind were read since the start", synced);
     all.register("watch_away", "1 while the watch of the kind fails", away);
@@ -147,6 +164,7 @@ fn watches(all: &mut Registry, watches: &[WatchStatus]) {
         heard,
     );
     all.register("watch_lists", "How often all objects of the kind were read", lists);
+    all.register("watch_restarts", "How often the watch of the kind failed and began again", restarts);
 }
 
 fn problems(all: &mut Registry, status: &Status) {
@@ -195,6 +213,8 @@ mod tests {
     use crate::datapath::read;
     use crate::status::ProblemEntry;
     use isolator_common::policy::Direction;
+    use isolator_common::tables::name;
+    use std::collections::BTreeMap;
 
     fn problem(code: &str, message: &str) -> ProblemEntry {
         ProblemEntry {
@@ -215,13 +235,68 @@ mod tests {
             problem("unenforced-field", "toFQDNs is not enforced"),
             problem("invalid-field", "free text"),
         ];
-        let text = text(&Status { problems, ..Status::default() }, &Totals::default());
+        let text = text(&Status { problems, ..Status::default() }, &Measured::default(), &Totals::default());
         assert!(
             text.contains("isolator_problems{severity=\"error\",code=\"unenforced-field\"} 2\n"),
             "{text}"
         );
         assert!(text.contains("isolator_problems{severity=\"error\",code=\"invalid-field\"} 1\n"), "{text}");
         assert!(!text.contains("free text") && !text.contains("a/b"), "{text}");
+    }
+
+    /// Every kind of metric, with something in it.
+    fn everything() -> String {
+        let watch = WatchStatus { kind: "Pod".to_owned(), ..WatchStatus::default() };
+        let map = MapUse { map: name::CELLS.to_owned(), entries: 1, capacity: 2 };
+        let status = Status {
+            watches: vec![watch],
+            maps: vec![map],
+            problems: vec![problem("unenforced-field", "")],
+            ..Status::default()
+        };
+        let measured = Measured::default();
+        for family in [&measured.found, &measured.mended] {
+            family.get_or_create(&super::super::Kind { kind: "entry" }).inc();
+        }
+        for histogram in
+            [&measured.programming, &measured.compile, &measured.apply, &measured.detection, &measured.repair]
+        {
+            histogram.observe(1.0);
+        }
+        let mut totals = Totals::default();
+        let counter =
+            read::Counter { direction: Direction::Egress, reason: Reason::Reply, packets: 1, bytes: 1 };
+        totals.take([(1, vec![counter])]);
+        text(&status, &measured, &totals)
+    }
+
+    #[test]
+    fn every_metric_has_its_row_in_the_documents_and_no_other_does() {
+        let text = everything();
+        let help: BTreeMap<&str, &str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# HELP "))
+            .filter_map(|line| line.split_once(' '))
+            .collect();
+        let mut wanted = String::new();
+        for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            let (name, kind) = line.split_once(' ').unwrap();
+            let sample = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+            let labels = sample.split_once('{').map_or("", |(_, labels)| labels);
+            let labels = labels.split_once('}').map_or("", |(labels, _)| labels).split(',');
+            let labels: Vec<String> = labels
+                .filter_map(|label| Some(format!("`{}`", label.split_once('=')?.0)))
+                .filter(|label| label != "`le`")
+                .collect();
+            let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
+            let about = help[name.trim_end_matches("_total")].trim_end_matches('.');
+            wanted.push_str(&format!("| `{name}` | {kind} | {} | {about} |\n", labels.join(", ")));
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        let rows: String =
+            document.lines().filter(|line| line.starts_with("| `")).map(|line| format!("{line}\n")).collect();
+        assert_eq!(rows, wanted, "the table of docs/metrics.md should be:\n{wanted}");
     }
 
     #[test]
@@ -233,14 +308,20 @@ mod tests {
             heard_ms: 5500,
             away_ms: 6000,
             lists: 2,
+            restarts: 3,
         };
-        let text = text(&Status { watches: vec![watch], ..Status::default() }, &Totals::default());
+        let text = text(
+            &Status { watches: vec![watch], ..Status::default() },
+            &Measured::default(),
+            &Totals::default(),
+        );
         for line in [
             "isolator_watch_synced{kind=\"Pod\"} 1\n",
             "isolator_watch_away{kind=\"Pod\"} 1\n",
             "isolator_watch_objects{kind=\"Pod\"} 7\n",
             "isolator_watch_last_heard_time_seconds{kind=\"Pod\"} 5.5\n",
             "isolator_watch_lists_total{kind=\"Pod\"} 2\n",
+            "isolator_watch_restarts_total{kind=\"Pod\"} 3\n",
         ] {
             assert!(text.contains(line), "no {line}in {text}");
         }
@@ -256,7 +337,7 @@ mod tests {
             bytes: packets * 100,
         };
         totals.take([(1, vec![counter(Reason::DefaultDeny, 3), counter(Reason::Reply, 4)])]);
-        let text = text(&Status::default(), &totals);
+        let text = text(&Status::default(), &Measured::default(), &totals);
         for line in [
             "isolator_packets_total{direction=\"ingress\",verdict=\"dropped\",reason=\"default-deny\"} 3\n",
             "isolator_packets_total{direction=\"ingress\",verdict=\"passed\",reason=\"reply\"} 4\n",

@@ -23,6 +23,8 @@ pub struct Heard {
     pub away_ms: u64,
     /// Lists since the start: the first, and those after a gap.
     pub lists: u64,
+    /// Failures since the start, after each of which the watch or the list began again.
+    pub restarts: u64,
 }
 
 /// The state of one watch.
@@ -31,6 +33,7 @@ pub(super) struct Link {
     heard_ms: u64,
     away: Option<(Away, u64)>,
     lists: u64,
+    restarts: u64,
 }
 
 impl Link {
@@ -47,6 +50,7 @@ impl Link {
 
     /// It failed; the moment of the first failure in a row counts.
     pub(super) fn lost(&mut self, away: Away, now_ms: u64) {
+        self.restarts += 1;
         let since = self.away.take().map_or(now_ms, |(_, since)| since);
         self.away = Some((away, since));
     }
@@ -65,6 +69,7 @@ impl Link {
             heard_ms: self.heard_ms,
             away_ms: self.away.as_ref().map_or(0, |(_, since)| *since),
             lists: self.lists,
+            restarts: self.restarts,
         }
     }
 }

@@ -4,15 +4,19 @@
 use super::attach::{AttachError, Attacher, Attachment, attachments};
 use super::hook::Hook;
 use super::load::{LoadError, lock};
-use super::maps::{decode_name, encode_name};
 use super::read::{ReadError, ReadOnly};
+use compare::{Extent, Round};
 use isolator_common::tables::{self, name};
 use isolator_policy::datapath::image::Image;
-use isolator_policy::shared::SharedMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+
+mod compare;
+mod patrol;
+
+pub use patrol::{Found, Patrol, Wanted};
 
 /// Maps that every program of ours uses, so that a program that does not has been loaded with other maps.
 const USED_BY_ALL: [&str; 3] = [name::STATE, name::ENDPOINTS, name::CELLS];
@@ -44,6 +48,13 @@ pub enum Difference {
     Twice(Attachment),
     /// A program of somebody else runs before ours and may let packets pass it.
     NotFirst(Attachment),
+    /// A map is not where every other process looks for it.
+    NotPinned {
+        /// The map.
+        map: &'static str,
+        /// Another map is there instead.
+        other: bool,
+    },
     /// A program uses other maps than the pinned ones, so that no change of policy reaches it.
     OtherMaps {
         /// The program, where it runs.
@@ -68,10 +79,36 @@ impl fmt::Display for Difference {
             Difference::NotWanted(a) => write!(f, "{} is attached, but belongs to no pod", place(a)),
             Difference::Twice(a) => write!(f, "{} is attached more than once", place(a)),
             Difference::NotFirst(a) => write!(f, "{} runs after a program of somebody else", place(a)),
+            Difference::NotPinned { map, other: false } => write!(f, "map {map} is not pinned"),
+            Difference::NotPinned { map, other: true } => {
+                write!(f, "where map {map} should be pinned there is another map")
+            }
             Difference::OtherMaps { attachment, map } => {
                 write!(f, "{} does not use the pinned map {map}", place(attachment))
             }
         }
+    }
+}
+
+impl Difference {
+    /// Its kind, in a few words that do not change. There is one for each variant.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Difference::Entry { .. } => "entry",
+            Difference::NotAttached { .. } => "not-attached",
+            Difference::NotWanted(_) => "not-wanted",
+            Difference::Twice(_) => "twice",
+            Difference::NotFirst(_) => "not-first",
+            Difference::NotPinned { .. } => "not-pinned",
+            Difference::OtherMaps { .. } => "other-maps",
+        }
+    }
+
+    /// Whether the agent mends it. What is somebody else's stays.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        !matches!(self, Difference::NotFirst(_) | Difference::NotPinned { other: true, .. })
     }
 }
 
@@ -118,8 +155,42 @@ pub fn verify(
     interfaces: &BTreeSet<u32>,
 ) -> Result<Vec<Difference>, AuditError> {
     let maps = ReadOnly::open(pin_dir)?;
-    let mut all = entries(&maps.read_image()?, wanted);
+    let mut all = Vec::new();
+    // The switch, and endpoints that are wanted, are in every look.
+    let mut round = Round::new(Extent::Whole);
+    loop {
+        let mut found = Vec::new();
+        let over = round.look(maps.maps(), wanted, &mut found).map_err(ReadError::from)?;
+        for difference in found {
+            if !all.contains(&difference) {
+                all.push(difference);
+            }
+        }
+        if over {
+            break;
+        }
+    }
+    let ids: BTreeMap<&str, u32> = maps.summaries()?.iter().map(|map| (map.name, map.id)).collect();
     let attached = attachments(pin_dir)?;
+    let mut uses: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+    for attachment in &attached {
+        if let std::collections::btree_map::Entry::Vacant(entry) = uses.entry(attachment.program) {
+            entry.insert(maps_of(attachment.program)?);
+        }
+    }
+    let other_maps = |_, program| USED_BY_ALL.into_iter().find(|map| !uses[&program].contains(&ids[map]));
+    all.extend(programs(&attached, interfaces, &other_maps));
+    Ok(all)
+}
+
+/// What is not as it should be of `attached`, which is all that runs on `interfaces` and perhaps on others.
+/// `other_maps`: a map of ours that a program does not use.
+fn programs(
+    attached: &[Attachment],
+    interfaces: &BTreeSet<u32>,
+    other_maps: &dyn Fn(Hook, u32) -> Option<&'static str>,
+) -> Vec<Difference> {
+    let mut all = Vec::new();
     for ifindex in interfaces {
         for hook in Hook::POD {
             if !attached.iter().any(|a| (a.ifindex, a.hook) == (*ifindex, hook)) {
@@ -127,17 +198,10 @@ pub fn verify(
             }
         }
     }
-    let ids: BTreeMap<&str, u32> = maps.summaries()?.iter().map(|map| (map.name, map.id)).collect();
-    let mut uses: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for attachment in attached {
-        if let std::collections::btree_map::Entry::Vacant(entry) = uses.entry(attachment.program) {
-            entry.insert(maps_of(attachment.program)?);
-        }
-        for map in USED_BY_ALL {
-            if !uses[&attachment.program].contains(&ids[map]) {
-                all.push(Difference::OtherMaps { attachment: attachment.clone(), map });
-            }
+        if let Some(map) = other_maps(attachment.hook, attachment.program) {
+            all.push(Difference::OtherMaps { attachment: attachment.clone(), map });
         }
         if !attachment.first {
             all.push(Difference::NotFirst(attachment.clone()));
@@ -146,10 +210,10 @@ pub fn verify(
             all.push(Difference::NotWanted(attachment.clone()));
         }
         if !seen.insert((attachment.ifindex, attachment.hook)) {
-            all.push(Difference::Twice(attachment));
+            all.push(Difference::Twice(attachment.clone()));
         }
     }
-    Ok(all)
+    all
 }
 
 /// The maps that a program uses.
@@ -163,44 +227,6 @@ fn maps_of(id: u32) -> Result<BTreeSet<u32>, AuditError> {
         }
     }
     Err(failed(io::Error::from(io::ErrorKind::NotFound)))
-}
-
-/// Every map entry in which two images differ.
-#[must_use]
-pub fn entries(kernel: &Image, wanted: &Image) -> Vec<Difference> {
-    let mut all = Vec::new();
-    let one = |state| SharedMap::from([(0, state)]);
-    // The kernel cuts long names.
-    let names = wanted.names.iter().map(|(key, name)| (*key, decode_name(&encode_name(name)))).collect();
-    compare(name::STATE, &one(kernel.state), &one(wanted.state), &mut all);
-    compare(
-        name::MARKING,
-        &[(0, kernel.marking)].into_iter().collect(),
-        &[(0, wanted.marking)].into_iter().collect(),
-        &mut all,
-    );
-    compare(name::ENDPOINTS, &kernel.endpoints, &wanted.endpoints, &mut all);
-    compare("BLOCKS", &kernel.blocks, &wanted.blocks, &mut all);
-    compare(name::BLOCK_PEERS, &kernel.block_peers, &wanted.block_peers, &mut all);
-    compare(name::HOSTS, &kernel.hosts, &wanted.hosts, &mut all);
-    compare(name::PREFIXES, &kernel.prefixes, &wanted.prefixes, &mut all);
-    compare(name::CELLS, &kernel.cells, &wanted.cells, &mut all);
-    compare(name::INTERVALS, &kernel.intervals, &wanted.intervals, &mut all);
-    compare(name::NAMES, &kernel.names, &names, &mut all);
-    all
-}
-
-fn compare<K: Ord + fmt::Debug, V: PartialEq + fmt::Debug>(
-    map: &'static str,
-    kernel: &SharedMap<K, V>,
-    wanted: &SharedMap<K, V>,
-    all: &mut Vec<Difference>,
-) {
-    let text = |value: Option<&V>| value.map(|value| format!("{value:?}"));
-    for (key, kernel, wanted) in kernel.pairs(wanted).filter(|(_, kernel, wanted)| kernel != wanted) {
-        let (kernel, wanted) = (text(kernel), text(wanted));
-        all.push(Difference::Entry { map, key: format!("{key:?}"), kernel, wanted });
-    }
 }
 
 /// What [`uninstall`] removed.
@@ -244,29 +270,5 @@ fn remove(path: &Path, how: impl FnOnce(&Path) -> io::Result<()>) -> Result<bool
             Ok(false)
         }
         Err(error) => Err(AuditError::Remove { path: path.to_owned(), error }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use isolator_common::policy::Word;
-
-    #[test]
-    fn entries_that_are_missing_too_many_or_different_are_named() {
-        let mut kernel = Image::default();
-        let mut wanted = Image::default();
-        kernel.cells.extend([(1, Word(1)), (2, Word(2))]);
-        wanted.cells.extend([(2, Word(3)), (3, Word(3))]);
-        let lines: Vec<String> = entries(&kernel, &wanted).iter().map(Difference::to_string).collect();
-        assert_eq!(
-            lines,
-            [
-                "CELLS[1] is Word(1), should be nothing",
-                "CELLS[2] is Word(2), should be Word(3)",
-                "CELLS[3] is nothing, should be Word(3)",
-            ]
-        );
-        assert_eq!(entries(&kernel, &kernel), []);
     }
 }
