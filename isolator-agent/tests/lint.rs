@@ -134,6 +134,7 @@ fn input_that_cannot_be_used_is_exit_code_2() {
         assert!(ran.out.contains(out), "{}", ran.out);
         assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
     }
+    assert_eq!(empty.lint("").out, "", "nothing that was read is no reason for praise");
 }
 
 #[test]

@@ -26,6 +26,15 @@ pub(super) fn run(args: &LintArgs, global: &Global, screen: &Screen) -> Result<E
     locate_undeclared(&snapshot, &manifests, &mut problems);
     problems.sort_by(|a, b| (&a.place, &a.object, &a.field).cmp(&(&b.place, &b.object, &b.field)));
     let problems: Vec<ProblemEntry> = problems.iter().map(ProblemEntry::from).collect();
+    let nothing_read = snapshot.policies().is_empty()
+        && snapshot.pods().is_empty()
+        && snapshot.namespaces().is_empty()
+        && snapshot.nodes().is_empty();
+    let nothing = || format!("not one policy, pod, namespace or node can be read from {}", folder.display());
+    // Praise would be wrong.
+    if nothing_read && problems.is_empty() {
+        bail!(nothing());
+    }
     if global.output == Format::Sarif {
         output::line(&serde_json::to_string_pretty(&sarif::log(
             &problems,
@@ -35,14 +44,8 @@ pub(super) fn run(args: &LintArgs, global: &Global, screen: &Screen) -> Result<E
     } else {
         screen.one(&problems, |screen| prose(&problems, &snapshot, screen))?;
     }
-    let kinds = [
-        snapshot.policies().len(),
-        snapshot.pods().len(),
-        snapshot.namespaces().len(),
-        snapshot.nodes().len(),
-    ];
-    if kinds == [0; 4] {
-        bail!("not one policy, pod, namespace or node can be read from {}", folder.display());
+    if nothing_read {
+        bail!(nothing());
     }
     let failed = |problem: &ProblemEntry| *fail_on == FailOn::Warning || problem.is_error();
     Ok(if problems.iter().any(failed) { Exit::Bad } else { Exit::Good })
