@@ -61,10 +61,10 @@ impl Enforcer {
         if ours.len() > LOGGED {
             error!(more = ours.len() - LOGGED, "the kernel is not as it should be");
         }
-        self.mend(&ours);
+        let prepared = self.mend(&ours);
         self.step();
-        if self.must_retry() {
-            // The step that follows mends it, or says why not.
+        if !prepared || self.must_retry() {
+            // The next look finds it again, or the step that follows says why it cannot be mended.
             return;
         }
         let took = at.elapsed();
@@ -88,9 +88,10 @@ impl Enforcer {
         drift.detect_us = micros(*age);
     }
 
-    /// Prepares the step that mends. A step alone would find nothing to do: it believes what it wrote.
-    fn mend(&mut self, ours: &[Found]) {
-        let mut entries = false;
+    /// Prepares the step that mends. A step alone would find nothing to do: it believes what it wrote. Answers
+    /// whether that went well.
+    fn mend(&mut self, ours: &[Found]) -> bool {
+        let (mut entries, mut prepared) = (false, true);
         for Found { difference, .. } in ours {
             match difference {
                 Difference::Entry { .. } => entries = true,
@@ -102,20 +103,25 @@ impl Enforcer {
                 Difference::NotPinned { map, .. } => {
                     if let Err(refused) = self.loaded.pin(&self.config.pin_dir, map) {
                         warn!(map, error = %refused, "cannot pin a map again");
+                        prepared = false;
                     }
                 }
                 Difference::NotFirst(_) => {}
             }
         }
         if !entries {
-            return;
+            return prepared;
         }
         match self.loaded.store.read_image() {
             Ok(image) => {
                 self.controller.done(image);
                 self.patrol.restart();
+                prepared
             }
-            Err(unreadable) => warn!(error = %unreadable, "cannot read the maps to repair them"),
+            Err(unreadable) => {
+                warn!(error = %unreadable, "cannot read the maps to repair them");
+                false
+            }
         }
     }
 
