@@ -318,9 +318,12 @@ fn up(args: UpArgs) -> Result<ExitCode> {
             eprintln!("warning: {problem}");
         }
         let dir = wanted.root.join(&wanted.name);
+        let plural = |number: usize| if number == 1 { "" } else { "s" };
         print(&format!(
-            "lab {}: {nodes} nodes and {pods} pods after {ms} ms, in {}\n",
+            "lab {}: {nodes} node{} and {pods} pod{} after {ms} ms, in {}\n",
             wanted.name,
+            plural(nodes),
+            plural(pods),
             dir.display()
         ))?;
     }
