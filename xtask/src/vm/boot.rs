@@ -25,7 +25,7 @@ const WANTED: [&str; 7] =
 /// Memory of the machine; test programs lie in it, too.
 const MEMORY: &str = "3G";
 /// How long a machine may take; emulated, it is some ten times slower than this one.
-const DEADLINE: Duration = Duration::from_secs(900);
+const DEADLINE: Duration = Duration::from_secs(1500);
 
 /// Runs the test programs on `kernel`; each line that is printed goes to `see`. False: the machine did not
 /// come to its end.
