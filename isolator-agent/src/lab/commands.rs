@@ -287,7 +287,7 @@ pub fn run(command: LabCommand, output: Output) -> Result<ExitCode> {
             print(&format!("{}\n", control::give(&folder, &order)?))?;
             Ok(ExitCode::SUCCESS)
         }
-        LabCommand::Supervise => supervise().map(|()| ExitCode::SUCCESS),
+        LabCommand::Supervise => supervise(),
         LabCommand::AgentProcess(args) => {
             let Err(error) = agents::become_agent(args.supervisor, args.netns, &args.arguments);
             Err(error)

@@ -88,7 +88,8 @@ async fn report(child: &mut Child) -> Result<Option<Report>> {
 async fn give_up(child: &mut Child, dir: &RunDir, why: &str) -> anyhow::Error {
     let _ = child.kill().await;
     let log = fs::read_to_string(dir.log()).unwrap_or_default();
-    let lines: Vec<&str> = log.lines().collect();
+    // The reason stands there, too: once is enough.
+    let lines: Vec<&str> = log.lines().filter(|line| !line.contains(why)).collect();
     let last = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n  ");
     let (name, path) = (dir.name(), dir.log());
     if is_full(dir.path()) {
@@ -99,7 +100,7 @@ async fn give_up(child: &mut Child, dir: &RunDir, why: &str) -> anyhow::Error {
         );
     }
     if last.is_empty() {
-        return anyhow::anyhow!("lab {name} could not be made: {why}; its log {} is empty", path.display());
+        return anyhow::anyhow!("lab {name} could not be made: {why}; its log {} has no more", path.display());
     }
     anyhow::anyhow!("lab {name} could not be made: {why}; its log {} ends with\n  {last}", path.display())
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// What `lab up` wants.
@@ -54,8 +55,9 @@ pub(crate) enum Report {
     Failed(String),
 }
 
-/// Is the lab that standard input asks for, until a signal ends it.
-pub(crate) fn supervise() -> Result<()> {
+/// Is the lab that standard input asks for, until a signal ends it. What ends it otherwise is in its log and, where
+/// `lab up` still waits, in its report: not said a third time.
+pub(crate) fn supervise() -> Result<ExitCode> {
     let begun = Instant::now();
     // Its own session: an interrupt typed at the terminal is meant for others. Fails only where it has one.
     let _ = rustix::process::setsid();
@@ -73,8 +75,9 @@ pub(crate) fn supervise() -> Result<()> {
     if let Err(error) = &result {
         tracing::error!(error = format!("{error:#}"), "the lab ends");
         say(&Report::Failed(format!("{error:#}")));
+        return Ok(ExitCode::FAILURE);
     }
-    result
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Makes the process a world of its own.
