@@ -53,8 +53,10 @@ pub trait Tables {
     fn now(&self) -> u32;
     /// Counts one packet for an endpoint.
     fn count(&self, endpoint: &Endpoint, direction: Direction, reason: Reason, bytes: u32);
-    /// Whether a flow without an entry was not seen for a while, and marks it seen. `tag` is a hash of it.
-    fn first_seen(&self, tag: u32) -> bool;
+    /// Whether a flow without an entry was seen lately. `tag` is a hash of it.
+    fn seen(&self, tag: u32) -> bool;
+    /// Marks it seen.
+    fn mark_seen(&self, tag: u32);
     /// Whether the endpoint's tenant may cause one more event; if not, the event is counted as lost.
     fn may_report(&self, endpoint: &Endpoint) -> bool;
     /// Hands an event to user space, or counts it as lost.
@@ -66,13 +68,7 @@ pub trait Tables {
 /// what they found is kept: while a generation is in force, nothing of it changes.
 #[inline(always)]
 pub fn locate<T: Tables>(tables: &T, addr: &Addr, generation: u32) -> Option<(u32, u32)> {
-    if let Some(block) = tables.block(addr)
-        && let Some(peer) = tables.in_block((block << 8) | addr.in_block())
-        && peer.group(generation) != Peer::ABSENT
-    {
-        return Some((peer.identity, peer.group(generation)));
-    }
-    if let Some(found) = tables.recent(addr, generation) {
+    if let Some(found) = locate_near(tables, addr, generation) {
         return Some(found);
     }
     let mut peer = tables.host(addr).unwrap_or(Peer::NOBODY);
@@ -85,6 +81,18 @@ pub fn locate<T: Tables>(tables: &T, addr: &Addr, generation: u32) -> Option<(u3
     }
     tables.keep_recent(addr, generation, found);
     Some(found)
+}
+
+/// The cheap half of [`locate`]: `None` says that the dear half must be asked.
+#[inline(always)]
+pub fn locate_near<T: Tables>(tables: &T, addr: &Addr, generation: u32) -> Option<(u32, u32)> {
+    if let Some(block) = tables.block(addr)
+        && let Some(peer) = tables.in_block((block << 8) | addr.in_block())
+        && peer.group(generation) != Peer::ABSENT
+    {
+        return Some((peer.identity, peer.group(generation)));
+    }
+    tables.recent(addr, generation)
 }
 
 macro_rules! maps {

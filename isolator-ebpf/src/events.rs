@@ -2,7 +2,7 @@
 //! Not here: what is worth an event; `judge` says so.
 #![expect(unsafe_code, reason = "map values are shared with other CPUs and reached by raw pointers")]
 
-use crate::maps::{COUNTERS, EVENT_RATE, EVENTS, LOST, SEEN};
+use crate::maps::{COUNTERS, EVENT_RATE, EVENTS, LOST, Mark, SEEN};
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
 use isolator_common::endpoint::Endpoint;
 use isolator_common::event::Event;
@@ -43,21 +43,21 @@ pub(crate) fn count(endpoint: &Endpoint, direction: Direction, reason: Reason, b
     }
 }
 
-/// Whether a flow was not reported within [`FORGET_AFTER`]; marks it. Two flows that share a place
-/// report each other again and again, which the rate limit bounds.
+/// Whether a flow was reported within [`FORGET_AFTER`]. Two flows that share a place report each other again and
+/// again, which the rate limit bounds.
 #[inline(always)]
-pub(crate) fn first_seen(tag: u32, ticks_per_second: u32) -> bool {
-    let Some(mark) = SEEN.get_ptr_mut(tag & (capacity::SEEN - 1)) else { return false };
-    let now = now();
-    // SAFETY: as in `count`.
-    unsafe {
-        if (*mark).tag == tag && now.wrapping_sub((*mark).seen) < ticks_per_second * FORGET_AFTER {
-            return false;
-        }
-        (*mark).tag = tag;
-        (*mark).seen = now;
+pub(crate) fn seen(tag: u32, ticks_per_second: u32) -> bool {
+    let Some(mark) = SEEN.get(tag & (capacity::SEEN - 1)) else { return false };
+    mark.tag == tag && now().wrapping_sub(mark.seen) < ticks_per_second * FORGET_AFTER
+}
+
+/// Notes that it is reported now.
+#[inline(always)]
+pub(crate) fn mark_seen(tag: u32) {
+    if let Some(mark) = SEEN.get_ptr_mut(tag & (capacity::SEEN - 1)) {
+        // SAFETY: as in `count`.
+        unsafe { *mark = Mark { tag, seen: now() } };
     }
-    true
 }
 
 /// Whether the endpoint's tenant may cause one more event in this second on this CPU; if not, counts the loss.

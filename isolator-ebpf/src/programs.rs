@@ -12,7 +12,7 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::macros::{cgroup_skb, classifier};
 use aya_ebpf::programs::{SkBuffContext, TcContext};
-use isolator_common::judge::{Arrival, Marked, judge, judge_received, judge_sent};
+use isolator_common::judge::{Arrival, Marked, judge, judge_received, judge_sent, usual};
 use isolator_common::packet::Start;
 use isolator_common::policy::Direction;
 use isolator_common::reason::Reason;
@@ -82,6 +82,19 @@ fn pull(ctx: &TcContext) -> u32 {
 /// Passing means "next": other programs on the interface still run. Dropping is silent on the wire.
 #[inline(always)]
 fn action(ctx: &TcContext, direction: Direction) -> i32 {
+    let skb = ctx.skb.skb;
+    // SAFETY: the kernel hands a valid context.
+    let ifindex = unsafe { (*skb).ifindex };
+    let arrival = Arrival { ifindex, length: ctx.len(), direction };
+    match usual(&Maps, Linear(skb), arrival) {
+        Some(_passes) => TC_ACT_UNSPEC,
+        None => unusual(ctx, direction),
+    }
+}
+
+/// The long way. Not a subprogram: together their stacks would be too large.
+#[inline(always)]
+fn unusual(ctx: &TcContext, direction: Direction) -> i32 {
     let length = pull(ctx);
     let skb = ctx.skb.skb;
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return TC_ACT_SHOT };

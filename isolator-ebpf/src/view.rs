@@ -188,8 +188,13 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn first_seen(&self, tag: u32) -> bool {
-        events::first_seen(tag, self.state().ticks_per_second)
+    fn seen(&self, tag: u32) -> bool {
+        events::seen(tag, self.state().ticks_per_second)
+    }
+
+    #[inline(always)]
+    fn mark_seen(&self, tag: u32) {
+        events::mark_seen(tag);
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 //! entry becomes after a packet (`conntrack`), what policy says of a new flow.
 
 use super::scratch::{Found, Scratch, Seen};
-use super::{Outcome, denied, may_send, policy_again, view};
+use super::{Outcome, denied, may_send, policy_again};
 use crate::conntrack::{self, Connection, Table, protocol, tcp};
 use crate::endpoint::Endpoint;
 use crate::packet::Bytes;
@@ -10,18 +10,28 @@ use crate::policy::{Direction, Word, port_key};
 use crate::reason::Reason;
 use crate::tables::Tables;
 
-/// Looks for a live entry in either table.
+/// Looks for a live entry in either table, once for each packet that is spoken of.
 #[inline(always)]
-pub(super) fn find<T: Tables>(tables: &T, seen: &Seen, found: &mut Found, ticks_per_second: u32) -> bool {
-    found.now = tables.now();
-    found.table = Table::Established;
-    if !tables.connection(Table::Established, &seen.key, &mut found.connection) {
-        found.table = Table::HalfOpen;
-        if !tables.connection(Table::HalfOpen, &seen.key, &mut found.connection) {
-            return false;
+pub(super) fn find<T: Tables>(tables: &T, scratch: &mut Scratch) -> bool {
+    let Scratch { seen, found, state, .. } = scratch;
+    if !found.looked {
+        found.now = tables.now();
+        found.table = Table::Established;
+        found.there = tables.connection(Table::Established, &seen.key, &mut found.connection);
+        if !found.there {
+            found.table = Table::HalfOpen;
+            found.there = tables.connection(Table::HalfOpen, &seen.key, &mut found.connection);
         }
+        found.there &= !conntrack::expired(
+            &found.connection,
+            found.table,
+            seen.key.protocol,
+            found.now,
+            state.ticks_per_second,
+        );
+        found.looked = true;
     }
-    !conntrack::expired(&found.connection, found.table, seen.key.protocol, found.now, ticks_per_second)
+    found.there
 }
 
 /// Whether the packet opens a connection anew, whatever the table remembers.
@@ -31,42 +41,9 @@ fn reopens(connection: &Connection, seen: &Seen) -> bool {
 }
 
 /// Whether the policy in force has judged the connection already; if so, its verdict holds.
-#[inline(always)]
-pub(super) fn current<T: Tables>(
-    tables: &T,
-    endpoint: &Endpoint,
-    scratch: &mut Scratch,
-    direction: Direction,
-) -> bool {
-    let Scratch { outer, state, outcome, .. } = scratch;
-    // Neither the flow nor the entry is written down: for most packets this is all.
-    let (seen, mut connection) = (view(endpoint, outer, direction), Connection::default());
-    if tables.connection(Table::Established, &seen.key, &mut connection)
-        && conntrack::steady(
-            &connection,
-            seen.tcp_flags,
-            state.generation,
-            tables.now(),
-            state.ticks_per_second,
-        )
-    {
-        *outcome = kept(&connection, direction);
-        return true;
-    }
-    current_again(tables, endpoint, scratch, direction)
-}
-
-/// The same for those few packets that change an entry, or have none that was answered.
 #[inline(never)]
-fn current_again<T: Tables>(
-    tables: &T,
-    endpoint: &Endpoint,
-    scratch: &mut Scratch,
-    direction: Direction,
-) -> bool {
-    scratch.seen = view(endpoint, &scratch.outer, direction);
-    let holds = find(tables, &scratch.seen, &mut scratch.found, scratch.state.ticks_per_second)
-        && scratch.found.connection.generation == scratch.state.generation;
+pub(super) fn current<T: Tables>(tables: &T, scratch: &mut Scratch) -> bool {
+    let holds = find(tables, scratch) && scratch.found.connection.generation == scratch.state.generation;
     if holds {
         keep(tables, scratch);
     }
@@ -75,7 +52,7 @@ fn current_again<T: Tables>(
 
 /// What becomes of a packet of a connection that may go on.
 #[inline(always)]
-fn kept(connection: &Connection, direction: Direction) -> Outcome {
+pub(super) fn kept(connection: &Connection, direction: Direction) -> Outcome {
     let reason = if connection.is_reply(direction) {
         Reason::Reply
     } else if connection.state & Connection::SERVICE != 0 {
@@ -127,9 +104,7 @@ pub(super) fn track<T: Tables>(tables: &T, scratch: &mut Scratch) {
     if scratch.seen.opens() && begin(tables, scratch, rule) {
         return;
     }
-    if find(tables, &scratch.seen, &mut scratch.found, scratch.state.ticks_per_second)
-        && !reopens(&scratch.found.connection, &scratch.seen)
-    {
+    if find(tables, scratch) && !reopens(&scratch.found.connection, &scratch.seen) {
         let Scratch { found, seen, state, .. } = scratch;
         // This packet was judged, not those of the other end. If they opened the connection under a policy
         // that is gone, it does not go on as theirs.
@@ -203,7 +178,7 @@ pub(super) fn reply<T: Tables, B: Bytes>(
     direction: Direction,
 ) {
     scratch.outcome = denied(scratch.judged);
-    if !find(tables, &scratch.seen, &mut scratch.found, scratch.state.ticks_per_second) {
+    if !find(tables, scratch) {
         return;
     }
     // A forward packet that was just denied: its entry has no right to stay. Nor has a stale entry whose

@@ -7,12 +7,14 @@
 mod connection;
 mod scratch;
 mod translated;
+mod usual;
 
 pub use scratch::Scratch;
 pub use translated::{Marked, judge_received, judge_sent};
+pub use usual::usual;
 
 use self::connection::{answers, current, find, reply, track};
-use self::scratch::{Judged, Seen, opens};
+use self::scratch::{Judged, Seen};
 use crate::addr::Addr;
 use crate::conntrack::{ConnectionKey, FragmentKey, Ports, protocol};
 use crate::endpoint::{Endpoint, Peer, Row};
@@ -279,17 +281,18 @@ fn judge_flow<T: Tables, B: Bytes>(
     direction: Direction,
 ) {
     let generation = scratch.state.generation;
-    let opens = opens(scratch.outer.tcp_flags);
+    scratch.see(view(endpoint, &scratch.outer, direction));
+    let scratch = bytes.settle(scratch);
+    let opens = scratch.seen.opens();
     if endpoint.row(generation, direction).flags & Row::CONNECTION_FIRST != 0
         && !opens
-        && current(tables, endpoint, scratch, direction)
+        && current(tables, scratch)
     {
         return;
     }
     let scratch = bytes.settle(scratch);
-    // The flow is written down only where an entry is looked for: most packets end here.
-    let (remote, port) = asked(&scratch.outer, direction);
-    scratch.judged = policy(tables, endpoint, generation, direction, remote, port);
+    let Seen { key, port, .. } = &scratch.seen;
+    scratch.judged = policy(tables, endpoint, generation, direction, &key.remote, *port);
     let word = scratch.judged.word;
     if !matches!(word.kind(), Kind::Allow) {
         // What opens a connection answers nothing: no table can let it pass.
@@ -299,13 +302,23 @@ fn judge_flow<T: Tables, B: Bytes>(
         }
         return with_entry(tables, bytes, endpoint, scratch, direction);
     }
-    let parsed = &scratch.outer;
-    let new = if parsed.protocol == protocol::TCP {
-        opens
-    } else {
-        tables.first_seen(view(endpoint, parsed, direction).key.tag())
-    };
-    scratch.outcome = Outcome { reason: Reason::Allowed, rule: word.number(), new };
+    scratch.outcome = Outcome { reason: Reason::Allowed, rule: word.number(), new: is_new(tables, scratch) };
+}
+
+/// Whether an allowed packet without an entry is worth an event: it opens a connection or, where no flag says so,
+/// its flow was not seen for a while.
+#[inline(always)]
+fn is_new<T: Tables>(tables: &T, scratch: &Scratch) -> bool {
+    let Seen { key, .. } = &scratch.seen;
+    if key.protocol == protocol::TCP {
+        return scratch.seen.opens();
+    }
+    let tag = key.tag();
+    let new = !tables.seen(tag);
+    if new {
+        tables.mark_seen(tag);
+    }
+    new
 }
 
 /// What policy does not simply allow.
@@ -317,7 +330,6 @@ fn with_entry<T: Tables, B: Bytes>(
     scratch: &mut Scratch,
     direction: Direction,
 ) {
-    scratch.seen = view(endpoint, &scratch.outer, direction);
     match scratch.judged.word.kind() {
         Kind::AllowTracked => track(tables, scratch),
         Kind::Service | Kind::ServiceTracked if matches!(direction, Direction::Egress) => {
@@ -396,7 +408,8 @@ fn related<T: Tables, B: Bytes>(
         scratch.outcome = Outcome::because(Reason::BadHeader);
         return;
     }
-    scratch.seen = view(endpoint, inner, travelled);
+    let seen = view(endpoint, inner, travelled);
+    scratch.see(seen);
     let quoted = scratch.seen.key.remote;
     scratch.seen.key.remote =
         if matches!(direction, Direction::Egress) { scratch.outer.destination } else { scratch.outer.source };
@@ -413,9 +426,7 @@ fn related<T: Tables, B: Bytes>(
         return;
     }
     scratch.outcome = denied(scratch.judged);
-    if find(tables, &scratch.seen, &mut scratch.found, scratch.state.ticks_per_second)
-        && answers(tables, bytes, endpoint, scratch, travelled)
-    {
+    if find(tables, scratch) && answers(tables, bytes, endpoint, scratch, travelled) {
         scratch.outcome = Outcome::by(Reason::Related, scratch.found.connection.rule);
     }
     // An event speaks of the error's sender, which this was not.

@@ -52,6 +52,9 @@ impl Judged {
 /// What a look-up of the connection found.
 #[derive(Clone, Copy)]
 pub(super) struct Found {
+    /// Whether the connection of [`Scratch::seen`] was looked for, and whether a live entry is there.
+    pub(super) looked: bool,
+    pub(super) there: bool,
     pub(super) connection: Connection,
     pub(super) table: Table,
     pub(super) now: u32,
@@ -74,6 +77,13 @@ pub struct Scratch {
 }
 
 impl Scratch {
+    /// From now on this is the packet that is spoken of.
+    #[inline(always)]
+    pub(super) fn see(&mut self, seen: Seen) {
+        self.seen = seen;
+        self.found.looked = false;
+    }
+
     /// Nothing is known yet.
     pub const EMPTY: Scratch = Scratch {
         outer: Parsed::NOTHING,
@@ -93,6 +103,8 @@ impl Scratch {
         state: State { generation: 0, abi_version: 0, ticks_per_second: 0, events_per_second: 0 },
         judged: Judged::NOTHING,
         found: Found {
+            looked: false,
+            there: false,
             connection: Connection { generation: 0, seen: 0, rule: 0, opener: 0, state: 0, sender: 0 },
             table: Table::Established,
             now: 0,

@@ -5,7 +5,7 @@
 
 use super::connection::{drop_entry, endpoint_in as sender, track};
 use super::scratch::{Judged, Scratch, Seen};
-use super::{Arrival, Outcome, denied, fragmented, policy, report, view};
+use super::{Arrival, Outcome, denied, fragmented, is_new, policy, report, view};
 use crate::conntrack::protocol;
 use crate::endpoint::Endpoint;
 use crate::packet::{self, Bytes, Class, Fragment, Start};
@@ -123,7 +123,7 @@ fn verdict<T: Tables>(tables: &T, scratch: &mut Scratch, sender: &Endpoint) {
         scratch.outcome = Outcome::because(Reason::Loopback);
         return;
     }
-    scratch.seen = view(sender, &scratch.outer, Direction::Egress);
+    scratch.see(view(sender, &scratch.outer, Direction::Egress));
     let Seen { key, port, .. } = &scratch.seen;
     scratch.judged = policy(tables, sender, scratch.state.generation, Direction::Egress, &key.remote, *port);
     let word = scratch.judged.word;
@@ -143,7 +143,7 @@ fn receive<T: Tables, B: Bytes>(tables: &T, bytes: B, scratch: &mut Scratch, rec
         scratch.outcome = Outcome::because(Reason::UnknownEndpoint);
         return;
     };
-    scratch.seen = view(receiver, &scratch.outer, Direction::Ingress);
+    scratch.see(view(receiver, &scratch.outer, Direction::Ingress));
     if receiver.owns(&scratch.outer.source) {
         scratch.outcome = Outcome::because(Reason::Loopback);
         return;
@@ -177,16 +177,6 @@ fn receive<T: Tables, B: Bytes>(tables: &T, bytes: B, scratch: &mut Scratch, rec
         }
     }
     scratch.sender = 0;
-}
-
-/// Whether an allowed packet without an entry is worth an event.
-#[inline(always)]
-fn is_new<T: Tables>(tables: &T, scratch: &Scratch) -> bool {
-    if scratch.outer.protocol == protocol::TCP {
-        scratch.seen.opens()
-    } else {
-        tables.first_seen(scratch.seen.key.tag())
-    }
 }
 
 /// Counts, reports, and hands the outcome back.

@@ -6,9 +6,10 @@
 mod maps;
 mod packet;
 mod sides;
+mod usual;
 
 use crate::maps::{Change, base, change, in_force_kept};
-use crate::packet::{Packet, packet, refused};
+use crate::packet::{Ends, Packet, answer, packet, refused};
 use crate::sides::{both, connections, connections_in, counters, counters_in, host_is_shown_bytes};
 use isolator_agent::datapath::load::{Capacities, Loaded};
 use isolator_agent::datapath::read::ReadOnly;
@@ -38,12 +39,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => change().prop_map(|change| vec![Step::Change(change)]),
         4 => packet().prop_map(|packet| vec![Step::Packet(packet)]),
         4 => (packet(), any::<u8>()).prop_map(|(packet, flags)| {
-            let answer = Packet {
-                direction: !packet.direction,
-                ports: (packet.ports.1, packet.ports.0),
-                flags,
-                ..packet
-            };
+            let answer = Packet { flags, ..answer(packet) };
             vec![Step::Packet(packet), Step::Packet(answer), Step::Packet(packet)]
         }),
     ];
@@ -100,7 +96,7 @@ fn asked(name: &str) -> Option<u64> {
 #[test]
 fn the_kernel_judges_as_memory_does() {
     let cases = asked("ISOLATOR_PROPTEST_CASES").map_or(CASES, |cases| cases as u32);
-    let seed = RngSeed::Fixed(asked("ISOLATOR_PROPTEST_SEED").unwrap_or(3));
+    let seed = RngSeed::Fixed(asked("ISOLATOR_PROPTEST_SEED").unwrap_or(4));
     let config =
         ProptestConfig { cases, rng_seed: seed, failure_persistence: None, ..ProptestConfig::default() };
     isolated(|dir| {
@@ -146,7 +142,7 @@ fn each_shape_is_judged_alike_at_each_place() {
             let packet = Packet {
                 direction: place % 2 == 1,
                 mark: if place < 8 { (place as u8 / 2) << 3 } else { 4 },
-                backwards: false,
+                ends: Ends::Right,
                 six,
                 peer: 0,
                 what: what | 0xf0,

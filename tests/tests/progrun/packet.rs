@@ -6,14 +6,24 @@ use isolator_common::policy::Direction;
 use isolator_policy::datapath::frame::{Frame, arp};
 use proptest::prelude::*;
 
+/// Whose addresses a packet has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ends {
+    /// Those of the pod and of a peer, as the direction says.
+    Right,
+    /// The other way around.
+    Backwards,
+    /// Two peers': the pod is neither end.
+    Strange,
+}
+
 /// A frame, from random numbers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Packet {
     pub(crate) direction: bool,
     /// Not marked, or by whom and where it is met: see [`Packet::mark`].
     pub(crate) mark: u8,
-    /// The endpoint sends where it should, or the other way around.
-    pub(crate) backwards: bool,
+    pub(crate) ends: Ends,
     pub(crate) six: bool,
     pub(crate) peer: u8,
     pub(crate) what: u8,
@@ -66,8 +76,12 @@ impl Packet {
 
     pub(crate) fn bytes(self) -> Vec<u8> {
         let (own, other) = (pod(self.six), peer(self.peer, self.six));
-        let egress = self.direction() == Direction::Egress;
-        let (source, destination) = if egress != self.backwards { (own, other) } else { (other, own) };
+        let sends = self.direction() == Direction::Egress;
+        let (source, destination) = match (self.ends, sends) {
+            (Ends::Right, true) | (Ends::Backwards, false) => (own, other),
+            (Ends::Right, false) | (Ends::Backwards, true) => (other, own),
+            (Ends::Strange, _) => (peer(self.peer.wrapping_add(1), self.six), other),
+        };
         let frame = self.flow(source, destination).payload(&[7; 12]);
         let place = u16::from(self.flags % 4);
         let mut bytes = match self.around % 32 {
@@ -97,15 +111,22 @@ impl Packet {
         bytes
     }
 }
+
+/// The same flow from its other end.
+pub(crate) fn answer(packet: Packet) -> Packet {
+    Packet { direction: !packet.direction, ports: (packet.ports.1, packet.ports.0), ..packet }
+}
+
 pub(crate) fn packet() -> impl Strategy<Value = Packet> {
     let whole = prop_oneof![8 => Just(u16::MAX), 1 => 14..100_u16];
     let flip = prop_oneof![8 => Just((u16::MAX, 0)), 1 => (12..90_u16, any::<u8>())];
-    let ends = (any::<bool>(), prop::bool::weighted(0.1), any::<bool>(), any::<u8>(), any::<u8>());
+    let ends = prop_oneof![8 => Just(Ends::Right), 1 => Just(Ends::Backwards), 1 => Just(Ends::Strange)];
+    let ends = (any::<bool>(), ends, any::<bool>(), any::<u8>(), any::<u8>());
     (ends, any::<(u8, (u8, u8), u8, u8)>(), whole, flip).prop_map(
-        |((direction, backwards, six, peer, mark), (what, ports, flags, around), cut, flip)| Packet {
+        |((direction, ends, six, peer, mark), (what, ports, flags, around), cut, flip)| Packet {
             direction,
             mark,
-            backwards,
+            ends,
             six,
             peer,
             what,

@@ -8,7 +8,7 @@ use isolator_common::addr::{Addr, Prefix};
 use isolator_common::conntrack::{Connection, ConnectionKey, FragmentKey, Ports, Table};
 use isolator_common::endpoint::{Endpoint, Marking, Peer, State};
 use isolator_common::event::Event;
-use isolator_common::judge::{Arrival, Marked, Outcome, Scratch, judge, judge_received, judge_sent};
+use isolator_common::judge::{Arrival, Marked, Outcome, Scratch, judge, judge_received, judge_sent, usual};
 use isolator_common::packet::Start;
 use isolator_common::policy::{Direction, Word};
 use isolator_common::reason::Reason;
@@ -26,7 +26,7 @@ pub struct Count {
 }
 
 /// All maps of one node.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Memory {
     /// What the agent writes. May be changed between packets.
     pub image: Image,
@@ -96,8 +96,9 @@ impl Memory {
 /// maps meanwhile.
 pub fn judge_frame(memory: &Memory, ifindex: u32, frame: &[u8], direction: Direction) -> Outcome {
     let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+    let arrival = Arrival { ifindex, length, direction };
     let mut scratch = Scratch::EMPTY;
-    judge(memory, frame, &mut scratch, Arrival { ifindex, length, direction })
+    usual(memory, frame, arrival).unwrap_or_else(|| judge(memory, frame, &mut scratch, arrival))
 }
 
 /// Judges a frame that the endpoint in `slot` has sent to a Service address, after translation: at the interface of
@@ -218,8 +219,12 @@ impl Tables for Memory {
     }
 
     /// Never forgets: time in memory is the caller's, who has [`Memory::forget_all`].
-    fn first_seen(&self, tag: u32) -> bool {
-        self.seen.borrow_mut().insert(tag)
+    fn seen(&self, tag: u32) -> bool {
+        self.seen.borrow().contains(&tag)
+    }
+
+    fn mark_seen(&self, tag: u32) {
+        self.seen.borrow_mut().insert(tag);
     }
 
     fn may_report(&self, _endpoint: &Endpoint) -> bool {
