@@ -100,7 +100,10 @@ async fn give_up(child: &mut Child, dir: &RunDir, why: &str) -> anyhow::Error {
         );
     }
     if last.is_empty() {
-        return anyhow::anyhow!("lab {name} could not be made: {why}; its log {} has no more", path.display());
+        return anyhow::anyhow!(
+            "lab {name} could not be made: {why}; its log {} has no more",
+            path.display()
+        );
     }
     anyhow::anyhow!("lab {name} could not be made: {why}; its log {} ends with\n  {last}", path.display())
 }

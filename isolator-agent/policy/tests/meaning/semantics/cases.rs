@@ -4,9 +4,7 @@
 use super::{Case, TCP, UDP};
 use crate::mk::*;
 use isolator_policy::cluster::change::Object;
-use isolator_policy::model::{
-    Action, Entity, Namespace, Peer, Peers, Pod, Policy, Ports, Rule, RuleField, Tier,
-};
+use isolator_policy::model::{Action, Entity, Namespace, Peer, Peers, Pod, Policy, Ports, Rule, Tier};
 
 pub(super) fn ingress(key: &str, pods: &str, rules: Vec<Rule>) -> Object {
     Object::Policy(with_ingress(policy(key, pods), isolating(rules)))
@@ -45,7 +43,12 @@ const DENY_DB: &str = "default deny of ingress by NetworkPolicy ops/np";
 const DENY_OUT: &str = "default deny of egress by NetworkPolicy ops/np";
 const TENANCY: &str = "tenancy: red and blue are different tenants";
 
-pub(super) fn isolation() -> Vec<Case> {
+/// All of them.
+pub(super) fn all() -> impl Iterator<Item = Case> {
+    [isolation(), peers(), port_cases(), tenants(), tiers()].into_iter().flatten()
+}
+
+fn isolation() -> Vec<Case> {
     vec![
         Case {
             name: "without policies everything passes, and a pod reaches itself",
@@ -98,7 +101,7 @@ pub(super) fn isolation() -> Vec<Case> {
     ]
 }
 
-pub(super) fn peers() -> Vec<Case> {
+fn peers() -> Vec<Case> {
     vec![
         Case {
             name: "a pod selector means its namespace; with a namespace selector both must match",
@@ -204,7 +207,7 @@ pub(super) fn peers() -> Vec<Case> {
     ]
 }
 
-pub(super) fn port_cases() -> Vec<Case> {
+fn port_cases() -> Vec<Case> {
     vec![
         Case {
             name: "a range has both its ends, and one protocol",
@@ -274,7 +277,7 @@ pub(super) fn port_cases() -> Vec<Case> {
     ]
 }
 
-pub(super) fn tenants() -> Vec<Case> {
+fn tenants() -> Vec<Case> {
     vec![
         Case {
             name: "different tenants never talk, whatever a policy allows; nobody else is restricted",
@@ -350,7 +353,7 @@ pub(super) fn tenants() -> Vec<Case> {
     ]
 }
 
-pub(super) fn tiers() -> Vec<Case> {
+fn tiers() -> Vec<Case> {
     let web = || one_of(&[pods_in("ops", "app=web")]);
     vec![
         Case {

@@ -3,6 +3,7 @@
 
 mod cases;
 
+use self::cases::{any_port, ingress, one_of};
 use crate::evaluate;
 use crate::mk::*;
 use isolator_common::policy::Direction;
@@ -12,9 +13,7 @@ use isolator_policy::meaning::compile::compile;
 use isolator_policy::meaning::explain::{Needed, explain};
 use isolator_policy::meaning::flow::{End, FlowError, FlowSpec, find, judging_node};
 use isolator_policy::meaning::oracle::judge;
-use isolator_policy::model::{
-    Action, Entity, Namespace, Peer, Peers, Pod, Policy, Ports, Rule, RuleField, Tier,
-};
+use isolator_policy::model::{Pod, Ports, RuleField};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -55,7 +54,7 @@ fn cluster() -> Vec<Object> {
 #[test]
 fn every_named_case_holds_in_both_readings() {
     let mut count = 0;
-    for case in [isolation(), peers(), port_cases(), tenants(), tiers()].into_iter().flatten() {
+    for case in cases::all() {
         let snapshot = snapshot(cluster().into_iter().chain(case.with).collect());
         let expected = case.pass.iter().map(|flow| (*flow, "")).chain(case.drop.iter().copied());
         for (text, reason) in expected {
