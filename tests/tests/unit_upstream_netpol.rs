@@ -9,7 +9,7 @@ use isolator_policy::cluster::snapshot::Snapshot;
 use isolator_policy::meaning::flow::FlowSpec;
 use isolator_policy::meaning::oracle::judge;
 use memory::Nodes;
-use upstream::{CILIUM, CILIUM_WIDE, CLUSTER_NETWORK_POLICY, NETWORK_POLICY, compare};
+use upstream::{CILIUM, CILIUM_SERVICES, CILIUM_WIDE, CLUSTER_NETWORK_POLICY, NETWORK_POLICY, compare};
 
 fn read(snapshot: &Snapshot, flows: &[FlowSpec]) -> Vec<(bool, bool)> {
     let verdicts = flows.iter().map(|flow| judge(snapshot, flow).unwrap());
@@ -35,12 +35,14 @@ fn the_compiled_maps_say_what_upstream_says() {
 fn the_direct_reading_says_what_cilium_says() {
     compare(CILIUM, read);
     compare(CILIUM_WIDE, read);
+    compare(CILIUM_SERVICES, read);
 }
 
 #[test]
 fn the_compiled_maps_say_what_cilium_says() {
     compare(CILIUM, look_up);
     compare(CILIUM_WIDE, look_up);
+    compare(CILIUM_SERVICES, look_up);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use isolator_policy::meaning::compile::compile;
 use isolator_policy::meaning::flow::{Found, find, judging_node};
 use isolator_policy::model::PodKey;
 use std::collections::{BTreeMap, BTreeSet};
-use upstream::{CILIUM, CILIUM_WIDE, CLUSTER_NETWORK_POLICY, NETWORK_POLICY, Set, compare};
+use upstream::{CILIUM, CILIUM_SERVICES, CILIUM_WIDE, CLUSTER_NETWORK_POLICY, NETWORK_POLICY, Set, compare};
 
 /// Where test runs arrive.
 const INTERFACE: u32 = 1;
@@ -72,6 +72,7 @@ fn the_loaded_programs_say_what_upstream_says() {
 fn the_loaded_programs_say_what_cilium_says() {
     replay(CILIUM);
     replay(CILIUM_WIDE);
+    replay(CILIUM_SERVICES);
 }
 
 #[test]

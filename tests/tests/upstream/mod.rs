@@ -37,6 +37,14 @@ pub(crate) const CILIUM_WIDE: Set = Set {
     size: (60, 11_993),
     sides: true,
 };
+/// The same with `toServices`, resolved as Cilium's agent does it before its engine is asked, and with odd labels and
+/// selectors. What this project means on purpose otherwise (docs/policies.md) is not in it.
+pub(crate) const CILIUM_SERVICES: Set = Set {
+    name: "services in the Cilium kinds",
+    data: include_bytes!("../../data/clusters-cnp-services.json.gz"),
+    size: (54, 6_480),
+    sides: true,
+};
 /// Every situation of the conformance tests of ClusterNetworkPolicy (sigs.k8s.io/network-policy-api v0.2.0): the
 /// objects at the moment of each connection that they try, and whether it must succeed.
 pub(crate) const CLUSTER_NETWORK_POLICY: Set = Set {

@@ -36,6 +36,7 @@ const NO_VALUE: &str = "*";
 /// A group.
 pub(crate) fn group(name: &str, tree: &Tree, report: &mut Report<'_>) -> Option<CidrGroup> {
     let Document { metadata, spec, .. } = report.read(tree, &[])?;
+    report.refuse_null_entries(tree, "");
     let mut labels = metadata::check(metadata, Scope::Cluster, is_dns_subdomain, report);
     labels.retain(|key, _| !key.starts_with(CILIUM_PREFIX));
     labels.insert(format!("{NAME_LABEL}/{name}"), NO_VALUE.to_owned());

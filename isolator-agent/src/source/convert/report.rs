@@ -1,7 +1,7 @@
 //! Problems of one object, each with file, document, line, object and field; and the typed reading of an
 //! object that names the field which does not fit. Not here: what is right or wrong in a field.
 
-use super::super::node::{Mark, Node, child, entry};
+use super::super::node::{Data, Mark, Node, child, entry};
 use isolator_policy::model::{FilePlace, Place, Problem, Severity};
 use serde::de::DeserializeOwned;
 
@@ -164,6 +164,31 @@ impl<'a> Report<'a> {
     /// Everything that was said.
     pub(crate) fn into_problems(self) -> Vec<Problem> {
         self.problems
+    }
+
+    /// Refuses null as an entry of a list, as the schema of a custom resource does. It would be read as an empty
+    /// entry, which often means everything.
+    pub(crate) fn refuse_null_entries(&mut self, node: &Node, field: &str) {
+        match &node.data {
+            Data::Scalar(_) => {}
+            Data::Mapping(entries) => {
+                for each in entries {
+                    self.refuse_null_entries(&each.value, &child(field, &each.key));
+                }
+            }
+            Data::Sequence(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    let field = entry(field, index);
+                    if item.is_null() {
+                        self.invalid(
+                            &field,
+                            "an entry of a list must not be null; take it away, or write what it is",
+                        );
+                    }
+                    self.refuse_null_entries(item, &field);
+                }
+            }
+        }
     }
 
     /// Reads the object as a Kubernetes type. Fields that the type does not know are errors, as in the API

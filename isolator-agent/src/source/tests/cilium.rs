@@ -65,6 +65,14 @@ fn what_cilium_refuses_is_refused_as_a_whole_and_says_where() {
         (entry("{toEntities: [World]}"), "spec.egress[1].toEntities[0]: ", "`World` is not an entity"),
         (entry("{toRequires: [{}]}"), "spec.egress[1].toRequires: ", "gone from the API"),
         (entry("{toEndpoints: [null]}"), "spec.egress[1].toEndpoints[0]: ", "must not be null"),
+        (entry("null"), "spec.egress[1]: ", "must not be null"),
+        (entry("{toPorts: [null]}"), "spec.egress[1].toPorts[0]: ", "must not be null"),
+        (ports("null"), "toPorts[0].ports[0]: ", "must not be null"),
+        (
+            entry("{toEndpoints: [{matchExpressions: [{key: a, operator: In, values: [null]}]}]}"),
+            "values[0]: ",
+            "must not be null",
+        ),
         (entry("{toEndpoints: [{matchLabels: {'a b': x}}]}"), "toEndpoints[0].matchLabels[a b]: ", "`a b`"),
         (entry("{toEndpoints: [{matchLabels: {a: 'x y'}}]}"), "toEndpoints[0].matchLabels.a: ", "not a label's value"),
         (
@@ -92,8 +100,8 @@ fn what_cilium_refuses_is_refused_as_a_whole_and_says_where() {
         (ports("{port: '0', endPort: 80}"), "ports[0].endPort: ", "port 0 is every port already"),
         (ports("{port: http, endPort: 80}"), "ports[0].endPort: ", "needs a `port` that is a number"),
         (ports("{port: '80', protocol: ICMP}"), "ports[0].protocol: ", "write it in `icmps`"),
-        (ports("{port: '80', protocol: GRE}"), "ports[0].protocol: ", "`GRE` is not a protocol"),
-        (ports("{port: '80', protocol: VRRP}"), "ports[0].port: ", "VRRP and IGMP have no ports"),
+        (ports("{port: '80', protocol: EIGRP}"), "ports[0].protocol: ", "`EIGRP` is not a protocol"),
+        (ports("{port: '80', protocol: VRRP}"), "ports[0].port: ", "VRRP has no ports"),
         (ports(&many("{port: '80'}")), "toPorts[0].ports: ", "there are 41 ports, more than 40"),
         (entry(&format!("{{icmps: [{{fields: [{}]}}]}}", many("{type: 8}"))), "icmps[0].fields: ", "41 types"),
         (entry("{icmps: [{fields: [{type: Nothing}]}]}"), "fields[0].type: ", "`Nothing` is not a type of ICMP;"),
@@ -102,6 +110,9 @@ fn what_cilium_refuses_is_refused_as_a_whole_and_says_where() {
         (entry("{icmps: [{fields: [{family: IPv5, type: 8}]}]}"), "fields[0].family: ", "`IPv5` is not a family"),
         (l7("rules: {http: [{}], dns: [{matchName: a}]}"), "rules: ", "http and dns exclude each other"),
         (l7("rules: {l7: [{}]}"), "rules.l7: ", "needs `l7proto`"),
+        (l7("rules: {l7proto: p, l7: [{'': x}]}"), "rules.l7[0]: ", "without a name"),
+        (l7("rules: {http: [[]]}"), "rules.http[0]: ", "expected a map"),
+        (l7("serverNames: [a..b]"), "serverNames[0]: ", "is not a server name"),
         (l7("rules: {}"), "rules: ", "one of http, kafka, dns and l7proto is needed"),
         (l7("serverNames: ['']"), "serverNames[0]: ", "must not be empty"),
         (l7("serverNames: [a.b], rules: {http: [{}]}"), "serverNames: ", "need terminatingTLS"),
@@ -189,6 +200,9 @@ fn what_is_not_enforced_allows_nothing_and_leaves_the_rest_alone() {
         ),
         ("{toPorts: [{ports: [{port: '80'}, {port: '0', protocol: VRRP}]}]}", "toPorts[0].ports[1].protocol"),
         ("{toPorts: [{ports: [{protocol: VRRP}]}]}", "toPorts[0].ports[0].protocol"),
+        // Since Cilium 1.20.
+        ("{toPorts: [{ports: [{port: '0', protocol: gre}]}]}", "toPorts[0].ports[0].protocol"),
+        ("{toPorts: [{ports: [{port: '443'}], serverNames: ['*', 'a*.b']}]}", "toPorts[0].serverNames"),
         ("{toFQDNs: [{matchName: a.org}], toPorts: [{ports: [{port: '443'}]}]}", "toFQDNs"),
         ("{toEndpoints: [{}], authentication: {mode: required}}", "authentication"),
         ("{toGroups: [{aws: {region: r}}]}", "toGroups"),
@@ -277,6 +291,12 @@ fn absent_null_and_empty_differ_as_in_cilium() {
 }
 
 #[test]
+fn everything_in_any_cluster_is_everything_in_this_one() {
+    let rules = egress("[{toEntities: [cluster-mesh]}]");
+    assert_eq!(rules[0].peers, Peers::OneOf(vec![Peer::Entity(Entity::Cluster)]));
+}
+
+#[test]
 fn selectors_of_peers_stay_where_the_policy_is_unless_they_say_more() {
     const NAMESPACE: &str = "io.kubernetes.pod.namespace";
     const TEAM: &str = "io.cilium.k8s.namespace.labels.team";
@@ -297,6 +317,8 @@ fn selectors_of_peers_stay_where_the_policy_is_unless_they_say_more() {
         ("{matchLabels: {'k8s:io.cilium.k8s.namespace.labels.team': a}}", vec![kubernetes(TEAM, is("a"))]),
         ("{matchLabels: {'reserved:host': ''}}", vec![host()]),
         ("{matchLabels: {reserved.host: ''}}", vec![host()]),
+        ("{matchLabels: {'unspec:app': a}}", vec![any("app", is("a")), own()]),
+        ("{matchLabels: {'unspec:io.kubernetes.pod.namespace': z}}", vec![any(NAMESPACE, is("z")), own()]),
     ] {
         let rules = egress(&format!("[{{toEndpoints: [{selector}]}}]"));
         assert_eq!(

@@ -6,7 +6,7 @@ use super::super::report::Report;
 use super::selector::Owner;
 use super::types::{
     Authentication, CidrRule, EgressDenyRule, EgressRule, Fqdn, IcmpRule, IngressDenyRule, IngressRule,
-    PortRule, Selectors, ServiceRule,
+    Object, PortRule, Selectors, ServiceRule,
 };
 use super::{icmp, peers, ports, unenforced};
 use isolator_policy::model::{Action, Entity, Peer, Peers, Ports, Rule, RuleField, RuleList};
@@ -20,7 +20,7 @@ pub(super) struct Entry {
     pub(super) cidr: Option<Vec<String>>,
     pub(super) cidr_set: Option<Vec<CidrRule>>,
     pub(super) entities: Option<Vec<String>>,
-    pub(super) groups: Option<Vec<Value>>,
+    pub(super) groups: Option<Vec<Object>>,
     pub(super) nodes: Selectors,
     pub(super) services: Option<Vec<ServiceRule>>,
     pub(super) fqdns: Option<Vec<Fqdn>>,

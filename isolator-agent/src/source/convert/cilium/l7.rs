@@ -87,6 +87,9 @@ fn check_types(rules: &L7Rules, field: &str, report: &mut Report<'_>) {
         ("l7proto", rules.l7proto.is_some()),
     ];
     let types: Vec<&str> = types.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect();
+    for (index, _) in rules.l7.iter().flatten().enumerate().filter(|(_, rule)| rule.contains_key("")) {
+        report.invalid(&entry(&child(field, "l7"), index), "a rule of `l7` has a key without a name");
+    }
     let nameless = rules.l7.is_some() && rules.l7proto.is_none();
     if nameless {
         report.invalid(&child(field, "l7"), "`l7` needs `l7proto`, the protocol's name");
@@ -159,14 +162,12 @@ fn check_server_names(names: &[String], field: &str, report: &mut Report<'_>) {
     }
     let mut seen = BTreeSet::new();
     for (index, name) in names.iter().enumerate() {
-        let rest = name.strip_prefix("**.").or(name.strip_prefix("*.")).unwrap_or(name);
-        let good = |part: &str| {
-            !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-        };
+        let character = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'*');
+        let good = |part: &str| !part.is_empty() && part.bytes().all(character);
         if name.is_empty() {
             report.invalid(&entry(field, index), "a server name must not be empty");
-        } else if name.len() > MAX_NAME || !rest.strip_suffix('.').unwrap_or(rest).split('.').all(good) {
-            let message = format!("`{name}` is not a server name, with `*.` or `**.` before it or without");
+        } else if name.len() > MAX_NAME || !name.strip_suffix('.').unwrap_or(name).split('.').all(good) {
+            let message = format!("`{name}` is not a server name: letters, digits, `-`, `_`, `.` and `*`");
             report.invalid(&entry(field, index), message);
         } else if !seen.insert(name) {
             report.invalid(&entry(field, index), format!("`{name}` is there twice"));

@@ -21,7 +21,7 @@ mod types;
 mod unenforced;
 
 use self::types::Document;
-use super::super::node::{Node as Tree, entry as entry_of};
+use super::super::node::Node as Tree;
 use super::metadata::{self, Scope, is_dns_subdomain};
 use super::report::Report;
 use isolator_policy::model::{Part, Policy, PolicyKey, Tier};
@@ -43,18 +43,13 @@ pub(crate) fn policy(key: &PolicyKey, tree: &Tree, report: &mut Report<'_>) -> O
     if spec.is_none() && specs.is_none() {
         report.invalid("", "there is neither `spec` nor `specs`; one of them is needed");
     }
+    report.refuse_null_entries(tree, "");
     let mut parts: Vec<Option<Part>> = Vec::new();
     if let Some(spec) = spec {
         parts.push(part::part(spec, own, None, report));
     }
     for (number, spec) in (0..).zip(specs.into_iter().flatten()) {
-        match spec {
-            Some(spec) => parts.push(part::part(spec, own, Some(number), report)),
-            None => {
-                let field = entry_of("specs", number as usize);
-                report.invalid(&field, "a rule must not be null");
-            }
-        }
+        parts.push(part::part(spec, own, Some(number), report));
     }
     let parts = parts.into_iter().flatten().collect();
     report.accept(Policy { key: key.clone(), tier: Tier::Normal, priority: 0, parts })

@@ -11,6 +11,8 @@ use isolator_policy::model::{Action, Entity, ObjectMatch, Peer, Peers};
 
 /// An entity that no end belongs to.
 const NONE: &str = "none";
+/// Cilium 1.20's name for everything in any cluster. Only one is known here.
+const CLUSTER_MESH: &str = "cluster-mesh";
 
 /// The ends that an entry speaks of.
 pub(super) fn peers(each: Entry, context: Context<'_>, field: &str, report: &mut Report<'_>) -> Peers {
@@ -67,28 +69,14 @@ fn endpoints(
 ) {
     for (index, selector) in list.into_iter().flatten().enumerate() {
         let field = entry(field, index);
-        match selector {
-            Some(selector) => {
-                let written = selector::read(selector, &field, report);
-                peers.push(Peer::Labelled(written.peer(context.owner)));
-            }
-            None => report.invalid(&field, NULL_SELECTOR),
-        }
+        peers.push(Peer::Labelled(selector::read(selector, &field, report).peer(context.owner)));
     }
 }
 
-const NULL_SELECTOR: &str = "a selector must not be null; `{}` selects everything that it may";
-
 fn nodes(list: Selectors, field: &str, peers: &mut Vec<Peer>, report: &mut Report<'_>) {
     for (index, selector) in list.into_iter().flatten().enumerate() {
-        let field = entry(field, index);
-        match selector {
-            Some(selector) => {
-                let labels = selector::nodes(selector, &field, report);
-                peers.extend(labels.map(|labels| Peer::Nodes { labels, own: false }));
-            }
-            None => report.invalid(&field, NULL_SELECTOR),
-        }
+        let labels = selector::nodes(selector, &entry(field, index), report);
+        peers.extend(labels.map(|labels| Peer::Nodes { labels, own: false }));
     }
 }
 
@@ -97,9 +85,11 @@ fn entities(list: Option<Vec<String>>, field: &str, peers: &mut Vec<Peer>, repor
         match Entity::ALL.into_iter().find(|entity| entity.name() == name) {
             Some(entity) => peers.push(Peer::Entity(entity)),
             None if name == NONE => {}
+            None if name == CLUSTER_MESH => peers.push(Peer::Entity(Entity::Cluster)),
             None => {
                 let names = Entity::ALL.map(Entity::name).join(", ");
-                let message = format!("`{name}` is not an entity; it is one of {names} or {NONE}");
+                let message =
+                    format!("`{name}` is not an entity; it is one of {names}, {CLUSTER_MESH} or {NONE}");
                 report.invalid(&entry(field, index), message);
             }
         }

@@ -9,10 +9,9 @@ use isolator_policy::model::PortMatch;
 
 /// Most ports in one element of toPorts, and most types in one of icmps.
 pub(super) const MAX_ENTRIES: usize = 40;
-/// IP protocol number of IGMP.
-const IGMP: u8 = 2;
-/// IP protocol number of VRRP.
-const VRRP: u8 = 112;
+/// Protocols without ports that Cilium knows behind a flag (VRRP and IGMP; since 1.20 all of them), by number.
+const EXTENDED: [(&str, u8); 7] =
+    [("VRRP", 112), ("IGMP", 2), ("GRE", 47), ("IPIP", 4), ("IPV6", 41), ("ESP", 50), ("AH", 51)];
 /// Longest service name, in bytes.
 const MAX_NAME: usize = 15;
 
@@ -44,7 +43,7 @@ pub(super) fn matches(rules: &[PortRule], field: &str, report: &mut Report<'_>) 
 
 fn one(port: &PortProtocol, field: &str, matches: &mut Vec<PortMatch>, report: &mut Report<'_>) {
     let protocols =
-        protocols(port).map_err(|wrong| report.invalid(&child(field, "protocol"), wrong)).unwrap_or(&[]);
+        protocols(port).map_err(|wrong| report.invalid(&child(field, "protocol"), wrong)).unwrap_or_default();
     let text = text(port).map_err(|wrong| report.invalid(&child(field, "port"), wrong));
     let end = end(port);
     let at = child(field, "endPort");
@@ -61,9 +60,9 @@ fn one(port: &PortProtocol, field: &str, matches: &mut Vec<PortMatch>, report: &
             report.invalid(&at, format!("endPort {end} must not be below port {first}"));
         }
         (Ok(text), end) => {
-            let own_port = |protocol: &u8| matches!(*protocol, IGMP | VRRP);
-            if protocols.iter().any(own_port) && text != PortText::Number(0) {
-                report.invalid(&child(field, "port"), "VRRP and IGMP have no ports; write port \"0\"");
+            if is_extended(port) && text != PortText::Number(0) {
+                let name = port.protocol.as_deref().unwrap_or_default();
+                report.invalid(&child(field, "port"), format!("{name} has no ports; write port \"0\""));
             }
             matches.extend(protocols.iter().map(|&protocol| match &text {
                 PortText::Name(name) => PortMatch::Named { protocol, name: name.clone() },
@@ -83,23 +82,30 @@ pub(super) fn end(port: &PortProtocol) -> Option<i32> {
 }
 
 /// The protocols that are meant, by number.
-pub(super) fn protocols(port: &PortProtocol) -> Result<&'static [u8], String> {
+fn protocols(port: &PortProtocol) -> Result<Vec<u8>, String> {
     let name = port.protocol.as_deref().unwrap_or_default();
     match name.to_ascii_uppercase().as_str() {
-        "" | "ANY" => Ok(&[TCP, UDP, SCTP]),
-        "TCP" => Ok(&[TCP]),
-        "UDP" => Ok(&[UDP]),
-        "SCTP" => Ok(&[SCTP]),
-        "VRRP" => Ok(&[VRRP]),
-        "IGMP" => Ok(&[IGMP]),
+        "" | "ANY" => Ok(vec![TCP, UDP, SCTP]),
+        "TCP" => Ok(vec![TCP]),
+        "UDP" => Ok(vec![UDP]),
+        "SCTP" => Ok(vec![SCTP]),
         "ICMP" | "ICMPV6" => Err(format!("`{name}` has no ports; write it in `icmps`")),
-        _ => Err(format!("`{name}` is not a protocol here; it is TCP, UDP, SCTP, VRRP, IGMP or ANY")),
+        upper => extended(upper).map(|number| vec![number]).ok_or_else(|| {
+            let others = EXTENDED.map(|(name, _)| name).join(", ");
+            format!(
+                "`{name}` is not a protocol here; it is TCP, UDP, SCTP or ANY (or {others}: not enforced)"
+            )
+        }),
     }
+}
+
+fn extended(name: &str) -> Option<u8> {
+    EXTENDED.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
 }
 
 /// Whether no data plane here knows the protocol.
 pub(super) fn is_extended(port: &PortProtocol) -> bool {
-    matches!(protocols(port), Ok([IGMP | VRRP]))
+    port.protocol.as_ref().is_some_and(|name| extended(&name.to_ascii_uppercase()).is_some())
 }
 
 /// What the text of a port says.

@@ -13,6 +13,8 @@ use std::collections::BTreeSet;
 
 /// The label of endpoints whose labels are not known yet.
 const INIT: &str = "init";
+/// A source that, in a selector, is any source.
+const UNSPECIFIED: &str = "unspec";
 
 /// Whose selector it is.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +90,7 @@ impl Written {
     /// where there is none, with what is in a namespace; without a word about clusters in this one.
     pub(super) fn peer(mut self, owner: Owner<'_>) -> IdentitySelector {
         if self.requirements.iter().any(|wanted| wanted.source == LabelSource::Reserved) {
-            return IdentitySelector::new(self.requirements);
+            return self.identity();
         }
         let kubernetes = |key: &str, operator| IdentityRequirement {
             source: LabelSource::Kubernetes,
@@ -115,6 +117,17 @@ impl Written {
         if !only_pods && !self.reads(|key| key == CLUSTER_KEY) {
             self.requirements.push(kubernetes(CLUSTER_KEY, Operator::Exists));
         }
+        self.identity()
+    }
+
+    /// What it asks of an identity. Whether a selector speaks of namespaces is asked before: a key without a known
+    /// source does not.
+    fn identity(mut self) -> IdentitySelector {
+        for wanted in &mut self.requirements {
+            if wanted.source == LabelSource::Other(UNSPECIFIED.to_owned()) {
+                wanted.source = LabelSource::Any;
+            }
+        }
         IdentitySelector::new(self.requirements)
     }
 
@@ -137,10 +150,7 @@ impl Written {
                 !names
             });
         }
-        Subject::Labelled {
-            namespace: own.map(str::to_owned),
-            identity: IdentitySelector::new(self.requirements),
-        }
+        Subject::Labelled { namespace: own.map(str::to_owned), identity: self.identity() }
     }
 }
 
@@ -159,7 +169,7 @@ pub(super) fn nodes(selector: LabelSelector, field: &str, report: &mut Report<'_
             // The one label that nodes have and that is not their own.
             (LabelSource::Kubernetes | LabelSource::Any, CLUSTER_KEY) => Some(CLUSTER_NAME),
             (LabelSource::Kubernetes, _) => None,
-            (LabelSource::Other(source), _) if source != "node" => None,
+            (LabelSource::Other(source), _) if source != "node" && source != UNSPECIFIED => None,
             _ => {
                 own.push(Requirement { key, operator });
                 continue;

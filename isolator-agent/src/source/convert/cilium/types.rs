@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -15,7 +16,7 @@ pub(super) struct Document {
     _kind: String,
     pub(super) metadata: ObjectMeta,
     pub(super) spec: Option<Spec>,
-    pub(super) specs: Option<Vec<Option<Spec>>>,
+    pub(super) specs: Option<Vec<Spec>>,
 }
 
 #[derive(Deserialize)]
@@ -54,8 +55,10 @@ pub(super) struct Log {
     pub(super) value: Option<String>,
 }
 
-/// A list of selectors. Null in it is refused: it would select as `{}` does.
-pub(super) type Selectors = Option<Vec<Option<LabelSelector>>>;
+/// A list of selectors.
+pub(super) type Selectors = Option<Vec<LabelSelector>>;
+/// An object that nothing here looks into.
+pub(super) type Object = BTreeMap<String, Value>;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -67,7 +70,7 @@ pub(super) struct IngressRule {
     #[serde(rename = "fromCIDRSet")]
     pub(super) from_cidr_set: Option<Vec<CidrRule>>,
     pub(super) from_entities: Option<Vec<String>>,
-    pub(super) from_groups: Option<Vec<Value>>,
+    pub(super) from_groups: Option<Vec<Object>>,
     pub(super) from_nodes: Selectors,
     pub(super) to_ports: Option<Vec<PortRule>>,
     pub(super) icmps: Option<Vec<IcmpRule>>,
@@ -84,7 +87,7 @@ pub(super) struct IngressDenyRule {
     #[serde(rename = "fromCIDRSet")]
     pub(super) from_cidr_set: Option<Vec<CidrRule>>,
     pub(super) from_entities: Option<Vec<String>>,
-    pub(super) from_groups: Option<Vec<Value>>,
+    pub(super) from_groups: Option<Vec<Object>>,
     pub(super) from_nodes: Selectors,
     pub(super) to_ports: Option<Vec<PortDenyRule>>,
     pub(super) icmps: Option<Vec<IcmpRule>>,
@@ -100,7 +103,7 @@ pub(super) struct EgressRule {
     #[serde(rename = "toCIDRSet")]
     pub(super) to_cidr_set: Option<Vec<CidrRule>>,
     pub(super) to_entities: Option<Vec<String>>,
-    pub(super) to_groups: Option<Vec<Value>>,
+    pub(super) to_groups: Option<Vec<Object>>,
     pub(super) to_nodes: Selectors,
     pub(super) to_services: Option<Vec<ServiceRule>>,
     #[serde(rename = "toFQDNs")]
@@ -120,7 +123,7 @@ pub(super) struct EgressDenyRule {
     #[serde(rename = "toCIDRSet")]
     pub(super) to_cidr_set: Option<Vec<CidrRule>>,
     pub(super) to_entities: Option<Vec<String>>,
-    pub(super) to_groups: Option<Vec<Value>>,
+    pub(super) to_groups: Option<Vec<Object>>,
     pub(super) to_nodes: Selectors,
     pub(super) to_services: Option<Vec<ServiceRule>>,
     pub(super) to_ports: Option<Vec<PortDenyRule>>,
@@ -235,11 +238,11 @@ pub(super) struct EnvoyConfig {
 
 #[derive(Deserialize)]
 pub(super) struct L7Rules {
-    pub(super) http: Option<Vec<Value>>,
+    pub(super) http: Option<Vec<Object>>,
     pub(super) kafka: Option<Vec<Kafka>>,
     pub(super) dns: Option<Vec<Fqdn>>,
     pub(super) l7proto: Option<String>,
-    pub(super) l7: Option<Vec<Value>>,
+    pub(super) l7: Option<Vec<BTreeMap<String, String>>>,
 }
 
 #[derive(Deserialize)]

@@ -51,7 +51,7 @@ pub(super) fn check(each: &Entry, context: Context<'_>, field: &str, report: &mu
             listed.filter(|(_, port)| context.action() == Action::Allow && ports::is_extended(port));
         for (index, _) in extended {
             let field = child(&entry(&child(&field, "ports"), index), "protocol");
-            left_out.push((field, "VRRP and IGMP"));
+            left_out.push((field, "protocols without ports"));
         }
     }
     for (field, what) in &left_out {

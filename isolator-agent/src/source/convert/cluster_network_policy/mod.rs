@@ -29,6 +29,7 @@ pub(crate) fn policy(key: &PolicyKey, tree: &Tree, report: &mut Report<'_>) -> O
     report.unknown_fields("the API server would drop it, or this version of the API has no such field");
     let Document { metadata, spec, .. } = report.read(tree, &["status"])?;
     metadata::check(metadata, Scope::Cluster, is_dns_subdomain, report);
+    report.refuse_null_entries(tree, "");
     let Some(Spec { tier, priority, subject, ingress, egress }) = spec else {
         report.invalid("spec", "`spec` is missing");
         return None;
