@@ -1,7 +1,7 @@
 //! Programs on real interfaces: attached once however often it is asked, replaced without a gap, beside the
 //! programs of others, gone when uninstalled; and real packets. Skipped, with the reason, when not root.
 
-use isolator_agent::datapath::attach::{Attacher, Mode, attachments};
+use isolator_agent::datapath::attach::{AttachError, Attacher, Mode, attachments};
 use isolator_agent::datapath::audit::{Difference, Patrol, Wanted, uninstall, verify};
 use isolator_agent::datapath::features::{Feature, Features};
 use isolator_agent::datapath::hook::Hook;
@@ -128,6 +128,35 @@ fn interfaces_that_vanished_are_swept_and_their_numbers_can_be_used_again() {
         assert_eq!(attached(dir), both(&loaded, stays));
         assert!(attach.attach(&loaded.programs, gone).is_err(), "there is no such interface");
         assert_eq!(attached(dir), both(&loaded, stays));
+    });
+}
+
+#[test]
+fn an_interface_that_vanishes_while_it_is_attached_is_gone_and_leaves_nothing() {
+    both_modes(|dir, force_clsact| {
+        let loaded = open(dir);
+        let attach = attacher(dir, &loaded, force_clsact);
+        let mut gone = 0;
+        for _ in 0..100 {
+            let ifindex = pair("d0");
+            std::thread::scope(|both| {
+                let deleted = both.spawn(|| delete(ifindex));
+                match attach.attach(&loaded.programs, ifindex) {
+                    Ok(()) => {}
+                    Err(AttachError::Gone(index)) => {
+                        assert_eq!(index, ifindex);
+                        gone += 1;
+                    }
+                    Err(other) => panic!("it is gone, and this is said: {other}"),
+                }
+                deleted.join().expect("delete");
+            });
+            attach.sweep(&BTreeSet::new()).expect("sweep");
+            assert_eq!(attached(dir), []);
+        }
+        let never = attach.attach(&loaded.programs, 1 << 20).expect_err("there is no such interface");
+        assert_eq!(never.to_string(), format!("interface {} is gone", 1 << 20));
+        eprintln!("{gone} of 100 vanished before they were attached");
     });
 }
 

@@ -68,7 +68,7 @@ pub enum AttachError {
         error: io::Error,
     },
     /// The directory of the links cannot be used.
-    #[error("{path}: {error}")]
+    #[error("{path}: {error}{}", super::load::cure(error))]
     Pins {
         /// The directory or the pin.
         path: PathBuf,

@@ -11,8 +11,11 @@ use std::path::{Path, PathBuf};
 /// Why the program does not run there.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// It is no cgroup of the unified hierarchy.
-    #[error("{0} is no directory of a cgroup2 file system: say which one holds all processes of the node")]
+    /// It is no cgroup of the unified hierarchy, or nothing.
+    #[error(
+        "{0} is no folder of a cgroup2 file system: mount one (mount -t cgroup2 none {0}), or say with --host-backends \
+         which folder holds all processes of the node; on a node with both hierarchies it is /sys/fs/cgroup/unified"
+    )]
     NotCgroup2(PathBuf),
     /// The directory cannot be opened, or the pin not used.
     #[error("{path}: {error}")]
@@ -36,20 +39,32 @@ fn pin(pin_dir: &Path) -> PathBuf {
     super::attach::links_dir(pin_dir).join(TO_HOST)
 }
 
+fn file(path: &Path) -> impl FnOnce(io::Error) -> HostError {
+    let path = path.to_owned();
+    |error| HostError::File { path, error }
+}
+
+/// Opens a cgroup.
+fn open(cgroup: &Path) -> Result<File, HostError> {
+    let folder = match File::open(cgroup) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(HostError::NotCgroup2(cgroup.to_owned()));
+        }
+        opened => opened.map_err(file(cgroup))?,
+    };
+    let kind = rustix::fs::fstatfs(&folder).map_err(|error| file(cgroup)(error.into()))?;
+    if kind.f_type != libc::CGROUP2_SUPER_MAGIC {
+        return Err(HostError::NotCgroup2(cgroup.to_owned()));
+    }
+    Ok(folder)
+}
+
 /// Attaches the program to `cgroup`, in place of an earlier agent's: every packet meets one of them.
 ///
 /// # Errors
 /// See [`HostError`]; an earlier agent's program then stays.
 pub fn attach(pin_dir: &Path, programs: &Programs, cgroup: &Path) -> Result<(), HostError> {
-    let file = |path: &Path| {
-        let path = path.to_owned();
-        |error: io::Error| HostError::File { path, error }
-    };
-    let folder = File::open(cgroup).map_err(file(cgroup))?;
-    let kind = rustix::fs::fstatfs(&folder).map_err(|error| file(cgroup)(error.into()))?;
-    if kind.f_type != libc::CGROUP2_SUPER_MAGIC {
-        return Err(HostError::NotCgroup2(cgroup.to_owned()));
-    }
+    let folder = open(cgroup)?;
     let link = bpf::cgroup_link(programs.host_fd(), folder.as_fd())
         .map_err(|error| HostError::Refused { cgroup: cgroup.to_owned(), error })?;
     let pin = pin(pin_dir);
@@ -74,4 +89,22 @@ pub fn detach(pin_dir: &Path) -> Result<bool, HostError> {
     }
     std::fs::remove_file(&pin).map_err(failed)?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_cgroup_hierarchy_is_said_in_one_line_with_the_cure() {
+        let nowhere = std::env::temp_dir().join(format!("isolator-no-cgroup-{}", std::process::id()));
+        // A folder of another file system, as the one of version 1 is, and none.
+        for folder in [Path::new("/proc"), &nowhere] {
+            let said = open(folder).unwrap_err().to_string();
+            for part in [folder.to_str().unwrap(), "--host-backends", "mount -t cgroup2"] {
+                assert!(said.contains(part), "{part} is not in: {said}");
+            }
+            assert!(!said.contains('\n'), "{said}");
+        }
+    }
 }

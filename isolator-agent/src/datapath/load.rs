@@ -104,7 +104,7 @@ pub enum LoadError {
     #[error("there is no map {0} to give a capacity to")]
     UnknownMap(String),
     /// The directory for pins cannot be made or locked.
-    #[error("cannot use {path} for pins: {error}")]
+    #[error("cannot use {path} for pins: {error}{}", cure(error))]
     PinDir {
         /// Directory of the pins.
         path: PathBuf,
@@ -115,8 +115,8 @@ pub enum LoadError {
     #[error("the built-in object is damaged: {0}")]
     Object(String),
     /// The kernel refused a map or the object.
-    #[error("cannot load: {0}")]
-    Load(#[from] EbpfError),
+    #[error("cannot load: {}{}", causes(.0), cause(.0).map(cure).unwrap_or_default())]
+    Load(EbpfError),
     /// The kernel refused a program.
     #[error("the kernel refuses program {name}: {error}")]
     Program {
@@ -128,6 +128,45 @@ pub enum LoadError {
     /// A map cannot be read.
     #[error(transparent)]
     Map(#[from] MapError),
+}
+
+impl From<EbpfError> for LoadError {
+    fn from(error: EbpfError) -> Self {
+        LoadError::Load(error)
+    }
+}
+
+/// What to do about what the kernel said of a pin or a map, where that is not plain.
+pub(crate) fn cure(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::OutOfMemory | io::ErrorKind::QuotaExceeded => {
+            ". There is no room: the kernel keeps maps and pins in memory. Free some, or raise the memory limit of the agent's \
+             cgroup (resources.limits.memory of its pod)"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => ". Mount it to be written: mount -o remount,rw /sys/fs/bpf",
+        io::ErrorKind::PermissionDenied => {
+            ". Run as root with CAP_BPF; before Linux 5.11 with CAP_SYS_RESOURCE, too (deploy/linux-5.10)"
+        }
+        _ => "",
+    }
+}
+
+/// An error of the loader with its causes, in one line.
+fn causes(error: &EbpfError) -> String {
+    let all = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    let mut texts: Vec<String> = Vec::new();
+    for text in all.map(|error| error.to_string()) {
+        if texts.last().is_none_or(|last| !last.contains(&text)) {
+            texts.push(text);
+        }
+    }
+    texts.join(": ")
+}
+
+/// What the kernel said, at the end of the causes.
+fn cause(error: &EbpfError) -> Option<&io::Error> {
+    let all = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    all.filter_map(|error| error.downcast_ref::<io::Error>()).last()
 }
 
 /// Name of the program for what the node itself receives.
@@ -409,4 +448,26 @@ fn check_pins(pin_dir: &Path, capacities: &Capacities) -> Result<(), LoadError> 
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aya::maps;
+
+    #[test]
+    fn a_bpf_file_system_or_memory_without_room_is_said_in_one_line_with_the_cure() {
+        let no_room = |code| io::Error::from_raw_os_error(code);
+        let pin = LoadError::PinDir { path: "/sys/fs/bpf/isolator".into(), error: no_room(libc::ENOSPC) };
+        let map =
+            maps::MapError::CreateError { name: tables::name::CELLS.into(), io_error: no_room(libc::ENOMEM) };
+        for said in [pin.to_string(), LoadError::from(EbpfError::MapError(map)).to_string()] {
+            assert!(said.contains("no room") && said.contains("memory limit"), "{said}");
+            assert!(!said.contains('\n'), "{said}");
+        }
+        let map =
+            maps::MapError::CreateError { name: tables::name::CELLS.into(), io_error: no_room(libc::EPERM) };
+        let said = LoadError::from(EbpfError::MapError(map)).to_string();
+        assert!(said.contains(tables::name::CELLS) && said.contains("CAP_SYS_RESOURCE"), "{said}");
+    }
 }
