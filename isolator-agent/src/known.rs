@@ -43,6 +43,12 @@ impl Known {
         *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = InForce { image, snapshot };
     }
 
+    /// The cluster that is in force.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.now().snapshot
+    }
+
     fn now(&self) -> InForce {
         self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

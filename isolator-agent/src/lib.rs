@@ -6,7 +6,7 @@
 //!  cli ◄── pinned maps, status file ◄─────────┴──────────────── flows ◄── ring buffer ◄── programs ◄─────┘
 //! ```
 //!
-//! Kubernetes types stay in `source`, aya in `datapath` (and the ring reader in `flows`), clap in `cli`.
+//! Kubernetes types stay in `source` and `publish`, aya in `datapath` (and the ring reader in `flows`), clap in `cli`.
 //! Not here: what a policy means.
 
 pub mod alone;
@@ -20,6 +20,7 @@ pub mod flows;
 pub mod known;
 pub mod lab;
 pub mod metrics;
+mod publish;
 pub mod run;
 pub mod source;
 pub mod status;

@@ -10,7 +10,8 @@ use crate::enforce::Enforcer;
 use crate::flows;
 use crate::known::Known;
 use crate::metrics;
-use crate::source::kubernetes::{Heard, KubernetesSource};
+use crate::publish;
+use crate::source::kubernetes::{Api, Heard, KubernetesSource};
 use crate::source::placement::Overlay;
 use crate::source::{self, ManifestSource, Took, Update};
 use anyhow::{Context, Result, bail};
@@ -68,7 +69,7 @@ async fn daemon(config: Config) -> Result<ExitCode> {
         "opened the maps"
     );
 
-    let Started { initial, mut updates, heard } = start(&config).await?;
+    let Started { initial, mut updates, heard, api } = start(&config).await?;
     let mut interfaces = watch::watch(&config.sandboxes)?;
     let options = Options {
         tenant_label: config.tenant_label.clone(),
@@ -88,14 +89,17 @@ async fn daemon(config: Config) -> Result<ExitCode> {
     if config.placements.is_none() {
         overlay = overlay.without_placements();
     }
-    let (metrics_at, pin_dir) = (config.metrics, config.pin_dir.clone());
-    let mut enforcer = Enforcer::new(config, loaded, controller, overlay, known);
+    let (metrics_at, pin_dir, node) = (config.metrics, config.pin_dir.clone(), config.node.clone());
+    let mut enforcer = Enforcer::new(config, loaded, controller, overlay, known.clone());
     if let Some(address) = metrics_at {
         metrics::serve(address, &pin_dir, enforcer.published()).await?;
     }
 
     if let Some(heard) = heard {
         enforcer.hears(heard);
+    }
+    if let Some(api) = api {
+        publish::start(api, &node, enforcer.published(), known);
     }
     if let Some(initial) = initial {
         enforcer.source(vec![Change::Reset(initial.objects)], initial.problems, Took::default());
@@ -145,6 +149,8 @@ struct Started {
     initial: Option<source::Loaded>,
     updates: mpsc::Receiver<Update>,
     heard: Option<latest::Receiver<Vec<Heard>>>,
+    /// Where there is an API server, the way to tell it something.
+    api: Option<Api>,
 }
 
 async fn start(config: &Config) -> Result<Started> {
@@ -153,11 +159,12 @@ async fn start(config: &Config) -> Result<Started> {
             let ManifestSource { initial, updates } =
                 ManifestSource::start_remembering(folder, &config.run_dir.join(LAST_GOOD))
                     .with_context(|| format!("cannot watch the manifests in {}", folder.display()))?;
-            Ok(Started { initial: Some(initial), updates, heard: None })
+            Ok(Started { initial: Some(initial), updates, heard: None, api: None })
         }
         Source::Kubernetes(kubeconfig) => {
-            let KubernetesSource { updates, heard } = KubernetesSource::start(kubeconfig.as_deref()).await?;
-            Ok(Started { initial: None, updates, heard: Some(heard) })
+            let KubernetesSource { updates, heard, api } =
+                KubernetesSource::start(kubeconfig.as_deref()).await?;
+            Ok(Started { initial: None, updates, heard: Some(heard), api: Some(api) })
         }
     }
 }

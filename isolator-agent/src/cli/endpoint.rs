@@ -262,6 +262,29 @@ mod tests {
     }
 
     #[test]
+    fn the_list_shows_the_number_of_each_identity() {
+        let row = EndpointRow {
+            endpoint: Some("shop/web".to_owned()),
+            interface: 7,
+            interface_name: None,
+            id: 3,
+            identity: 12345,
+            labels: None,
+            tenant: 0,
+            ingress: Enforcement::Open,
+            egress: Enforcement::Open,
+            ipv4: None,
+            ipv6: None,
+            allowed: 0,
+            dropped: 0,
+            counters: Vec::new(),
+        };
+        let number = row.cells().into_iter().position(|cell| cell == Cell::of(12345)).unwrap();
+        let Column { name, wide } = EndpointRow::COLUMNS[number];
+        assert_eq!((name, wide), ("IDENTITY", false));
+    }
+
+    #[test]
     fn the_strictest_word_of_a_row_says_what_is_enforced() {
         let word = |kind| Word::new(kind, 20);
         for (words, wanted) in [

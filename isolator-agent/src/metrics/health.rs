@@ -1,5 +1,5 @@
 //! What probes ask: is the daemon alive, is what it enforces up to date? Each answer has a reason in words. Pure.
-//! Not here: the whole account (`status`), who asks (`serve`).
+//! Not here: the whole account (`status`), who asks (`serve`, `publish`).
 
 use super::Published;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ const SILENT: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 /// Why it does not.
-pub(super) fn alive(published: &Published, now: Instant) -> Result<(), String> {
+pub(crate) fn alive(published: &Published, now: Instant) -> Result<(), String> {
     let Some(stepped) = published.stepped else {
         return Err("the first step is not done".to_owned());
     };
@@ -26,7 +26,7 @@ pub(super) fn alive(published: &Published, now: Instant) -> Result<(), String> {
 ///
 /// # Errors
 /// Why not.
-pub(super) fn ready(published: &Published, now: Instant) -> Result<(), String> {
+pub(crate) fn ready(published: &Published, now: Instant) -> Result<(), String> {
     alive(published, now)?;
     if !published.status.synced {
         return Err("not everything was read and enforced yet".to_owned());

@@ -17,6 +17,15 @@ pub struct Kind {
     pub kind: &'static str,
 }
 
+/// Something that the API server was told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Written {
+    /// The kind of object.
+    pub kind: &'static str,
+    /// What came of it, one of a fixed set.
+    pub outcome: &'static str,
+}
+
 /// Seconds that only grow.
 type Seconds = Counter<f64, AtomicU64>;
 
@@ -41,6 +50,8 @@ pub struct Measured {
     pub rounds: Counter,
     /// Processor time of comparing.
     pub audit: Seconds,
+    /// What the API server was told.
+    pub writes: Family<Written, Counter>,
 }
 
 impl Default for Measured {
@@ -59,6 +70,7 @@ impl Default for Measured {
             mended: Family::default(),
             rounds: Counter::default(),
             audit: Seconds::default(),
+            writes: Family::default(),
         }
     }
 }
@@ -94,5 +106,6 @@ impl Measured {
         all.register("drift_repaired", "Differences that were repaired", self.mended.clone());
         all.register("audit_rounds", "How often everything was compared", self.rounds.clone());
         all.register_with_unit("audit_cpu", "Processor time of comparing", Unit::Seconds, self.audit.clone());
+        all.register("api_writes", "What the API server was told", self.writes.clone());
     }
 }

@@ -4,13 +4,13 @@
 use crate::status::Status;
 use std::time::Instant;
 
-mod health;
+pub(crate) mod health;
 mod measured;
 mod serve;
 mod text;
 mod totals;
 
-pub use measured::{Kind, Measured};
+pub use measured::{Kind, Measured, Written};
 pub use serve::serve;
 pub use text::text;
 pub use totals::{Packets, Totals};

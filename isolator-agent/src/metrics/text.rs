@@ -258,6 +258,8 @@ mod tests {
         for family in [&measured.found, &measured.mended] {
             family.get_or_create(&super::super::Kind { kind: "entry" }).inc();
         }
+        let written = super::super::Written { kind: "Event", outcome: "done" };
+        measured.writes.get_or_create(&written).inc();
         for histogram in
             [&measured.programming, &measured.compile, &measured.apply, &measured.detection, &measured.repair]
         {

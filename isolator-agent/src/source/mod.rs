@@ -9,7 +9,8 @@
 //!  API server ─► kubernetes (lists, watches) ─► Node ─► convert ─► state (last good versions) ─► Update
 //! ```
 //!
-//! The only place that knows `k8s_openapi` and `kube`. Not here: what objects mean together.
+//! Beside `publish`, which writes, the only place that knows `k8s_openapi` and `kube`. Not here: what objects mean
+//! together.
 
 mod convert;
 mod documents;

@@ -17,9 +17,9 @@ const AGENT: &str = "isolator-agent/src/";
 const TABLE: &[Row] = &[
     Row {
         within: &[AGENT],
-        except: &["isolator-agent/src/source/"],
+        except: &["isolator-agent/src/source/", "isolator-agent/src/publish/"],
         never: &["k8s_openapi", "kube"],
-        why: "Kubernetes types end in source/; use the types of isolator_policy::model",
+        why: "Kubernetes types end in source/ and begin in publish/; use the types of isolator_policy::model",
     },
     Row {
         within: &[AGENT],
@@ -72,6 +72,12 @@ const TABLE: &[Row] = &[
         except: &[],
         never: &["isolator_policy::meaning", "isolator_policy::datapath", "crate::datapath", "crate::flows"],
         why: "source/ turns manifests into our types and does not know what becomes of them",
+    },
+    Row {
+        within: &["isolator-agent/src/publish/"],
+        except: &[],
+        never: &["isolator_policy::meaning", "crate::datapath", "crate::flows", "crate::enforce"],
+        why: "publish/ says what the account says, and nothing that is enforced depends on it",
     },
     Row {
         within: &["isolator-agent/src/datapath/"],

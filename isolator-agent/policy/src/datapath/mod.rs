@@ -17,3 +17,5 @@ pub mod memory;
 mod numbers;
 mod port_sets;
 mod rows;
+
+pub use numbers::hash;

@@ -6,8 +6,10 @@ use isolator_common::event::{NAME_BYTES, NameKey, NameKind};
 use isolator_common::policy::MAX_NUMBER;
 use std::collections::{BTreeMap, HashMap};
 
-/// FNV-1a, 64 bits: numbers in the kernel's maps must not depend on a library's choice of hash.
-pub(crate) fn hash(parts: &[&[u8]]) -> u64 {
+/// FNV-1a, 64 bits: numbers in the kernel's maps, and what nodes agree on without a word, must not depend on a library's
+/// choice of hash.
+#[must_use]
+pub fn hash(parts: &[&[u8]]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for part in parts {
         for byte in *part {

@@ -121,3 +121,21 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::kinds::of;
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_not_accepted_is_said_with_the_cure() {
+        let said = "invalid peer certificate: certificate not valid yet";
+        let away = Away::of(&kube::Error::Service(said.into()), "list");
+        let Problem { code, message, .. } = away.problem(of("Pod").unwrap(), false);
+        assert_eq!(code, "untrusted");
+        for part in [said, "Check the CA in the kubeconfig", "chrony"] {
+            assert!(message.contains(part), "{part} is not in: {message}");
+        }
+        assert!(!message.contains('\n'), "{message}");
+    }
+}

@@ -10,32 +10,46 @@ const FIRST: Duration = Duration::from_millis(500);
 const LAST: Duration = Duration::from_secs(15);
 
 /// Counts failures in a row.
-#[derive(Debug, Default)]
-pub(super) struct Backoff {
+#[derive(Debug)]
+pub(crate) struct Backoff {
     failures: u32,
+    first: Duration,
+    last: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Backoff::between(FIRST, LAST)
+    }
 }
 
 impl Backoff {
+    /// Waits of at most `first` after one failure, and of at most `last` after many.
+    pub(crate) fn between(first: Duration, last: Duration) -> Self {
+        Backoff { failures: 0, first, last }
+    }
+
     /// Something worked.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 
     /// Failures in a row.
-    pub(super) fn failures(&self) -> u32 {
+    pub(crate) fn failures(&self) -> u32 {
         self.failures
     }
 
     /// Something failed: the wait before the next try. `random` is below 1.
-    pub(super) fn next(&mut self, random: f64) -> Duration {
-        let longest = FIRST.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(LAST);
+    pub(crate) fn next(&mut self, random: f64) -> Duration {
+        let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
+        let longest = self.first.saturating_mul(factor).min(self.last);
         self.failures = self.failures.saturating_add(1).min(30);
         longest.mul_f64(0.5 + random / 2.0)
     }
 }
 
 /// A number of at least 0 and below 1, of which nobody knows the next.
-pub(super) fn random() -> f64 {
+pub(crate) fn random() -> f64 {
     let bits = RandomState::new().hash_one(0_u8);
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -1,4 +1,5 @@
-//! The connection to an API server: from a kubeconfig, or as a pod of its cluster. Not here: what is asked.
+//! The connection to an API server: from a kubeconfig, or as a pod of its cluster. Not here: what is asked (`watch`,
+//! `clock`, and the agent's `publish`).
 
 use anyhow::{Context, Result};
 use http_body_util::BodyExt;
@@ -7,10 +8,24 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
 use kube::{Client, Config};
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// To connect, and to answer a request that is no watch.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The connection, for those who write.
+#[derive(Clone)]
+pub struct Api(pub(super) Client);
+
+impl Api {
+    /// Sends a request that is no watch, and reads the answer as a whole.
+    ///
+    /// # Errors
+    /// When there is no answer, or it is a refusal.
+    pub async fn ask(&self, request: http::Request<Vec<u8>>) -> Result<String, kube::Error> {
+        read(&self.0, request).await
+    }
+}
 
 /// A client of the API server that `kubeconfig` names; without one, of the cluster that this is a pod of.
 ///
@@ -44,36 +59,23 @@ pub(super) async fn connect(kubeconfig: Option<&Path>) -> Result<Client> {
     Client::try_from(config).with_context(|| format!("cannot prepare a connection to {server}"))
 }
 
-/// Reads an answer as a whole. Also by how many seconds the server's clock is ahead of ours.
-pub(super) async fn read(
-    client: &Client,
-    request: http::Request<Vec<u8>>,
-) -> Result<(String, i64), kube::Error> {
+/// Sends a request that is no watch, and reads the answer as a whole.
+pub(super) async fn read(client: &Client, request: http::Request<Vec<u8>>) -> Result<String, kube::Error> {
     let silent = |_| {
         let message = format!("it did not answer for {} s", PATIENCE.as_secs());
         kube::Error::Service(message.into())
     };
     let answer = tokio::time::timeout(PATIENCE, client.send(request.map(Into::into)));
     let answer = answer.await.map_err(silent)??;
-    let (status, skew) = (answer.status(), skew(answer.headers()));
+    let status = answer.status();
     let body = tokio::time::timeout(PATIENCE, answer.into_body().collect()).await.map_err(silent)??;
     let text = String::from_utf8(body.to_bytes().into()).map_err(kube::Error::FromUtf8)?;
     if status.is_success() {
-        return Ok((text, skew));
+        return Ok(text);
     }
     let refusal = serde_json::from_str::<Status>(&text);
     let mut refusal =
         refusal.unwrap_or_else(|_| Status::failure(text.lines().next().unwrap_or_default(), ""));
     refusal.code = status.as_u16();
     Err(kube::Error::Api(refusal.boxed()))
-}
-
-/// Seconds by which the clock of an answer is ahead of ours; 0 where it says no time.
-fn skew(headers: &http::HeaderMap) -> i64 {
-    let date = headers.get(http::header::DATE).and_then(|date| date.to_str().ok());
-    let Some(server) = date.and_then(|date| k8s_openapi::jiff::fmt::rfc2822::parse(date).ok()) else {
-        return 0;
-    };
-    let ours = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    server.timestamp().as_second() - i64::try_from(ours).unwrap_or(i64::MAX)
 }

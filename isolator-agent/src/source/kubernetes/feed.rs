@@ -2,6 +2,7 @@
 //! what changes (`state`).
 
 use super::super::update::Update;
+use super::clock;
 use super::heard::Heard;
 use super::kinds::Kind;
 use super::state::{Event, State};
@@ -19,7 +20,8 @@ const EVENTS: usize = 32;
 pub(super) async fn run(client: Client, updates: mpsc::Sender<Update>, heard: watch::Sender<Vec<Heard>>) {
     let (sender, mut events) = mpsc::channel(EVENTS);
     let mut state = State::new();
-    let mut watches = Watches { client, sender, running: BTreeMap::new() };
+    let clock = tokio::spawn(clock::run(client.clone(), sender.clone())).abort_handle();
+    let mut watches = Watches { client, sender, running: BTreeMap::new(), clock };
     watches.keep(&state);
     loop {
         let event = tokio::select! {
@@ -55,6 +57,8 @@ struct Watches {
     client: Client,
     sender: mpsc::Sender<(Kind, Event)>,
     running: BTreeMap<Kind, AbortHandle>,
+    /// Asks for the server's time beside them.
+    clock: AbortHandle,
 }
 
 impl Watches {
@@ -79,6 +83,6 @@ impl Watches {
 
 impl Drop for Watches {
     fn drop(&mut self) {
-        self.running.values().for_each(AbortHandle::abort);
+        self.running.values().chain([&self.clock]).for_each(AbortHandle::abort);
     }
 }

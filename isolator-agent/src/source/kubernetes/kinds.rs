@@ -5,7 +5,7 @@ use std::fmt;
 
 /// One kind of objects, as the API serves it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Resource {
+pub(crate) struct Resource {
     /// The API group; empty for the core group.
     pub(super) group: &'static str,
     /// The version that is read.
@@ -91,15 +91,33 @@ pub(super) fn optional() -> impl Iterator<Item = Kind> {
     RESOURCES.iter().filter(|resource| resource.need == Need::WhereDefined)
 }
 
+/// The description of a kind that becomes objects.
+pub(crate) fn of(kind: &str) -> Option<&'static Resource> {
+    RESOURCES.iter().find(|resource| resource.kind == kind)
+}
+
 impl Resource {
     /// The path of all its objects.
     pub(super) fn path(&self) -> String {
+        self.path_in("")
+    }
+
+    /// The path of its objects in a namespace; of all where that is empty.
+    pub(crate) fn path_in(&self, namespace: &str) -> String {
         let Resource { group, version, plural, .. } = self;
-        if group.is_empty() {
-            format!("/api/{version}/{plural}")
+        let root =
+            if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+        if namespace.is_empty() {
+            format!("{root}/{plural}")
         } else {
-            format!("/apis/{group}/{version}/{plural}")
+            format!("{root}/namespaces/{namespace}/{plural}")
         }
+    }
+
+    /// What its objects say as `apiVersion`.
+    pub(crate) fn api_version(&self) -> String {
+        let Resource { group, version, .. } = self;
+        if group.is_empty() { (*version).to_owned() } else { format!("{group}/{version}") }
     }
 
     /// The name of its CustomResourceDefinition, and how RBAC rules name it.
@@ -119,6 +137,7 @@ impl fmt::Display for Resource {
 mod tests {
     use super::super::super::convert;
     use super::*;
+    use crate::publish::WRITES;
     use saphyr::{LoadableYamlNode, Yaml};
     use std::collections::BTreeSet;
 
@@ -126,16 +145,12 @@ mod tests {
     fn every_kind_is_watched_in_the_version_that_is_read() {
         for resource in &RESOURCES {
             let wanted = convert::version_of(resource.kind).unwrap();
-            let watched = match resource.group {
-                "" => resource.version.to_owned(),
-                group => format!("{group}/{}", resource.version),
-            };
-            assert_eq!(watched, wanted, "{resource}");
+            assert_eq!(resource.api_version(), wanted, "{resource}");
         }
     }
 
-    /// `group/plural` of everything that the DaemonSet's role may list and watch.
-    fn permitted() -> BTreeSet<String> {
+    /// API group, resource and verb of everything that the DaemonSet's role permits.
+    fn permitted() -> BTreeSet<(String, String, String)> {
         let text = include_str!("../../../../deploy/rbac.yaml");
         let documents = Yaml::load_from_str(text).unwrap();
         let role =
@@ -143,31 +158,40 @@ mod tests {
         let texts = |list: &Yaml| -> Vec<String> {
             list.as_sequence().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
         };
-        let rules = role["rules"].as_sequence().unwrap().iter();
-        let watching = rules.filter(|rule| texts(&rule["verbs"]) == ["list", "watch"]);
-        let named = watching.flat_map(|rule| {
-            let groups = texts(&rule["apiGroups"]);
-            let plurals = texts(&rule["resources"]);
-            groups.into_iter().flat_map(move |group| {
-                plurals.clone().into_iter().map(move |plural| format!("{group}/{plural}"))
-            })
-        });
-        named.collect()
+        let mut permitted = BTreeSet::new();
+        for rule in role["rules"].as_sequence().unwrap() {
+            for group in texts(&rule["apiGroups"]) {
+                for resource in texts(&rule["resources"]) {
+                    for verb in texts(&rule["verbs"]) {
+                        permitted.insert((group.clone(), resource.clone(), verb));
+                    }
+                }
+            }
+        }
+        permitted
     }
 
     #[test]
-    fn the_role_of_the_daemonset_permits_what_is_watched_and_nothing_else() {
+    fn the_role_of_the_daemonset_permits_what_is_watched_and_written_and_nothing_else() {
         let watched = std::iter::once(&DEFINITIONS).chain(&RESOURCES);
-        let watched: BTreeSet<String> =
-            watched.map(|resource| format!("{}/{}", resource.group, resource.plural)).collect();
-        assert_eq!(permitted(), watched);
+        let mut wanted: BTreeSet<(&str, &str, &str)> =
+            watched.flat_map(|one| ["list", "watch"].map(|verb| (one.group, one.plural, verb))).collect();
+        wanted.extend(WRITES);
+        let permitted = permitted();
+        let permitted: BTreeSet<(&str, &str, &str)> =
+            permitted.iter().map(|(group, resource, verb)| (&**group, &**resource, &**verb)).collect();
+        assert_eq!(permitted, wanted);
     }
 
     #[test]
     fn paths_are_those_of_the_api() {
-        let path = |kind| RESOURCES.iter().find(|resource| resource.kind == kind).unwrap().path();
+        let path = |kind| of(kind).unwrap().path();
         assert_eq!(path("Pod"), "/api/v1/pods");
         assert_eq!(path("CiliumCIDRGroup"), "/apis/cilium.io/v2/ciliumcidrgroups");
+        assert_eq!(
+            of("NetworkPolicy").unwrap().path_in("a"),
+            "/apis/networking.k8s.io/v1/namespaces/a/networkpolicies"
+        );
         assert_eq!(DEFINITIONS.full_name(), "customresourcedefinitions.apiextensions.k8s.io");
     }
 }

@@ -7,15 +7,17 @@
 //!                                           (crds)
 //! ```
 //!
-//! Everything but `client`, `watch` and `feed` is pure. Not here: what objects mean (`convert`).
+//! Everything but `client`, `clock`, `watch` and `feed` is pure. Not here: what objects mean (`convert`).
 
 mod away;
-mod backoff;
+pub(crate) mod backoff;
 mod client;
+mod clock;
+mod closed;
 mod crds;
 mod feed;
 mod heard;
-mod kinds;
+pub(crate) mod kinds;
 mod objects;
 mod order;
 mod reduce;
@@ -23,6 +25,7 @@ mod shared;
 mod state;
 mod watch;
 
+pub use client::Api;
 pub use heard::Heard;
 
 use super::update::Update;
@@ -40,6 +43,8 @@ pub struct KubernetesSource {
     pub updates: mpsc::Receiver<Update>,
     /// How fresh the news of each kind is.
     pub heard: latest::Receiver<Vec<Heard>>,
+    /// The connection, for those who write.
+    pub api: Api,
 }
 
 impl KubernetesSource {
@@ -52,10 +57,10 @@ impl KubernetesSource {
         let client = client::connect(kubeconfig).await?;
         let (updates, outbox) = mpsc::channel(BACKLOG);
         let (sender, heard) = latest::channel(Vec::new());
-        tokio::spawn(feed::run(client, updates, sender));
-        Ok(KubernetesSource { updates: outbox, heard })
+        tokio::spawn(feed::run(client.clone(), updates, sender));
+        Ok(KubernetesSource { updates: outbox, heard, api: Api(client) })
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

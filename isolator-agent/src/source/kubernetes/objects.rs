@@ -33,6 +33,8 @@ struct Known {
     print: Fingerprint,
     /// The list under way names it.
     seen: bool,
+    /// It stands in for one that could not be read.
+    closed: bool,
 }
 
 /// Of an object's content. Nobody outside can make two that are equal: the seeds are secret.
@@ -50,8 +52,8 @@ pub(super) struct Delta {
 /// A list that is not whole yet.
 #[derive(Default)]
 struct Listing {
-    /// What differs, in the order of the list; the later counts.
-    differs: Vec<(Fingerprint, Object)>,
+    /// What differs, in the order of the list, and whether it stands in for another; the later counts.
+    differs: Vec<(Fingerprint, Object, bool)>,
     problems: BTreeMap<String, Vec<Problem>>,
     /// Something in it has no name: it may be any object.
     nameless: bool,
@@ -69,34 +71,55 @@ impl Objects {
         self.known.values_mut().for_each(|known| known.seen = false);
     }
 
-    /// The next object of the list.
-    pub(super) fn list(&mut self, item: Item) {
+    /// The next object of the list, and what stands in for it where it cannot be read.
+    pub(super) fn list(&mut self, item: Item, closed: Option<Object>) {
         let Some(listing) = &mut self.listing else { return };
         let Item { name, found, place, problems } = item;
         listing.problems.remove(&name);
         note(&mut listing.problems, &name, problems);
-        match found {
-            Found::Object(object) => {
-                let object = compact(object, &mut self.shared);
-                let print = fingerprint(&self.seeds, &object);
-                match self.known.get_mut(&short(&object.key())) {
-                    // Named for the first time, as it was. A second time it may take a difference back.
-                    Some(known) if known.print == print && !known.seen => known.seen = true,
-                    Some(known) => {
-                        known.seen = true;
-                        listing.differs.push((print, object));
+        let (object, stands_in) = match found {
+            Found::Object(object) => (object, false),
+            Found::Broken(key) => {
+                let known = self.known.get_mut(&short(&key));
+                let differs = listing.differs.iter().rfind(|(_, object, _)| object.key() == key);
+                let is_closed = match (differs, &known) {
+                    (Some((.., closed)), _) => Some(*closed),
+                    (None, known) => known.as_ref().map(|known| known.closed),
+                };
+                let said = listing.problems.entry(name).or_default();
+                match (is_closed, closed) {
+                    (Some(true) | None, Some(object)) => {
+                        said.push(cut_off(&key, &place));
+                        (object, true)
                     }
-                    None => listing.differs.push((print, object)),
+                    (is_closed, _) => {
+                        known.into_iter().for_each(|known| known.seen = true);
+                        said.push(match is_closed {
+                            Some(true) => cut_off(&key, &place),
+                            last_good => broken(&key, &place, last_good.is_some()),
+                        });
+                        return;
+                    }
                 }
             }
-            Found::Broken(key) => {
-                let before = self.known.get_mut(&short(&key)).map(|known| known.seen = true).is_some();
-                let last_good = before || listing.differs.iter().any(|(_, object)| object.key() == key);
-                let said = broken(&key, &place, last_good);
-                listing.problems.entry(name).or_default().push(said);
+            Found::Unreadable => {
+                listing.nameless = true;
+                return;
             }
-            Found::Unreadable => listing.nameless = true,
-            Found::Other => {}
+            Found::Other => return,
+        };
+        let object = compact(object, &mut self.shared);
+        let print = fingerprint(&self.seeds, &object);
+        match self.known.get_mut(&short(&object.key())) {
+            // Named for the first time, as it was. A second time it may take a difference back.
+            Some(known) if (known.print, known.closed) == (print, stands_in) && !known.seen => {
+                known.seen = true
+            }
+            Some(known) => {
+                known.seen = true;
+                listing.differs.push((print, object, stands_in));
+            }
+            None => listing.differs.push((print, object, stands_in)),
         }
     }
 
@@ -108,7 +131,7 @@ impl Objects {
             if let Some(known) = self.known.get_mut(&short(key)) {
                 known.seen = false;
             }
-            listing.differs.retain(|(_, object)| object.key() != *key);
+            listing.differs.retain(|(_, object, _)| object.key() != *key);
         }
     }
 
@@ -126,23 +149,24 @@ impl Objects {
             changes.extend(deletions.map(|change| Delta { change, added: false }));
         }
         self.known.reserve(differs.len());
-        for (print, object) in differs {
-            changes.extend(self.learn(print, object));
+        for (print, object, closed) in differs {
+            changes.extend(self.learn(print, object, closed));
         }
         changes
     }
 
     /// Knows an object from now on; answers what that changes.
-    fn learn(&mut self, print: Fingerprint, object: Object) -> Option<Delta> {
+    fn learn(&mut self, print: Fingerprint, object: Object, closed: bool) -> Option<Delta> {
         let key = object.key();
-        let before = self.known.insert(short(&key), Known { print, seen: true });
+        let before = self.known.insert(short(&key), Known { print, seen: true, closed });
         self.like.get_or_insert(key);
         let differs = before.is_none_or(|before| before.print != print);
         differs.then(|| Delta { change: Change::Apply(object), added: before.is_none() })
     }
 
-    /// An object was added or replaced; it may be one that is known.
-    pub(super) fn put(&mut self, item: Item) -> Option<Delta> {
+    /// An object was added or replaced; it may be one that is known. Where it cannot be read, something may stand in for
+    /// it.
+    pub(super) fn put(&mut self, item: Item, closed: Option<Object>) -> Option<Delta> {
         let Item { name, found, place, problems } = item;
         self.problems.remove(&name);
         note(&mut self.problems, &name, problems);
@@ -150,12 +174,20 @@ impl Objects {
             Found::Object(object) => {
                 let object = compact(object, &mut self.shared);
                 let print = fingerprint(&self.seeds, &object);
-                self.learn(print, object)
+                self.learn(print, object, false)
             }
             Found::Broken(key) => {
-                let said = broken(&key, &place, self.known.contains_key(&short(&key)));
+                let is_closed = self.known.get(&short(&key)).map(|known| known.closed);
+                let stands_in = closed.filter(|_| is_closed != Some(false));
+                let said = if stands_in.is_some() || is_closed == Some(true) {
+                    cut_off(&key, &place)
+                } else {
+                    broken(&key, &place, is_closed.is_some())
+                };
                 self.problems.entry(name).or_default().push(said);
-                None
+                let object = stands_in?;
+                let print = fingerprint(&self.seeds, &object);
+                self.learn(print, object, true)
             }
             Found::Unreadable | Found::Other => None,
         }
@@ -187,6 +219,13 @@ impl Objects {
         }
         problems
     }
+}
+
+/// What happens to a policy that something stands in for.
+fn cut_off(key: &ObjectKey, place: &Place) -> Problem {
+    let message = "the API server has let it through, so it is not left out: the pods that it selects may talk to nobody in \
+                   the directions that it speaks of. Correct it, or update isolator";
+    error("cut-off", place.clone(), key.to_string(), message.to_owned())
 }
 
 fn note(all: &mut BTreeMap<String, Vec<Problem>>, name: &str, problems: Vec<Problem>) {

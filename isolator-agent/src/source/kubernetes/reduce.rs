@@ -3,15 +3,16 @@
 
 use super::super::convert::{self, Found, Item};
 use super::super::node::Node;
+use super::closed::stand_in;
 use super::crds::{self, Definition};
 use super::kinds::{DEFINITIONS, Kind};
-use isolator_policy::cluster::change::ObjectKey;
+use isolator_policy::cluster::change::{Object, ObjectKey};
 
 /// One object.
 #[derive(Debug)]
 pub(super) enum Reduced {
-    /// An object that is enforced, or should be.
-    Item(Item),
+    /// An object that is enforced, or should be, and what stands in for it where it cannot be read.
+    Item(Item, Option<Object>),
     /// A definition of a kind.
     Definition(Definition),
     /// Of no meaning here.
@@ -38,7 +39,10 @@ impl Reduced {
         let item = convert::of_api(kind.kind, node);
         match item.found {
             Found::Other if item.problems.is_empty() => Reduced::Nothing,
-            _ => Reduced::Item(item),
+            _ => {
+                let closed = stand_in(kind, node, &item);
+                Reduced::Item(item, closed)
+            }
         }
     }
 }

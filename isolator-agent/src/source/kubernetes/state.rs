@@ -103,7 +103,7 @@ impl State {
             Event::Page(page) => {
                 for reduced in page {
                     match reduced {
-                        Reduced::Item(item) => known.objects.list(item),
+                        Reduced::Item(item, closed) => known.objects.list(item, closed),
                         Reduced::Definition(one) => self.listing.put(one),
                         Reduced::Nothing => {}
                     }
@@ -120,11 +120,13 @@ impl State {
             }
             // Events that are older than the list, or of a list that never began.
             Event::Whole => {}
-            Event::Put(Reduced::Item(item)) if known.listing => known.objects.list(item),
+            Event::Put(Reduced::Item(item, closed)) if known.listing => known.objects.list(item, closed),
             Event::Gone(Gone::Item(name, key)) if known.listing => known.objects.unlist(&name, key.as_ref()),
             Event::Put(Reduced::Definition(one)) if known.listing => self.listing.put(one),
             Event::Gone(Gone::Definition(name)) if known.listing => self.listing.remove(&name),
-            Event::Put(Reduced::Item(item)) if known.whole => deltas.extend(known.objects.put(item)),
+            Event::Put(Reduced::Item(item, closed)) if known.whole => {
+                deltas.extend(known.objects.put(item, closed));
+            }
             Event::Gone(Gone::Item(name, key)) if known.whole => {
                 deltas.extend(known.objects.remove(&name, key));
             }

@@ -14,7 +14,7 @@ use kube::Client;
 use kube::api::{ListParams, Request, WatchEvent, WatchParams};
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Objects of a page.
 const PAGE: u32 = 250;
@@ -47,6 +47,8 @@ enum End {
     Ended(String),
     /// The version is too old, or unknown.
     Lost,
+    /// It told of an object that is older than what it had told of before: nobody knows what it left out.
+    Backwards,
     /// It failed.
     Failed(Away),
     /// Lists are not streamed here.
@@ -79,6 +81,10 @@ impl Watch {
                     if listing {
                         self.pause().await;
                     }
+                }
+                End::Backwards => {
+                    let _closed = self.send(Event::Away(Away::Garbled(BACKWARDS.to_owned()))).await;
+                    self.pause().await;
                 }
                 End::NotStreamed => self.streams = false,
                 End::Failed(Away::Missing) if self.kind.need == Need::WhereServed => {
@@ -125,8 +131,7 @@ impl Watch {
         loop {
             let request = Request::new(self.kind.path()).list(&params);
             let request = request.map_err(|error| End::Failed(Away::Garbled(error.to_string())))?;
-            let (text, skew) = client::read(&self.client, request).await.map_err(|error| failed(&error))?;
-            self.send(Event::Skew(skew)).await?;
+            let text = client::read(&self.client, request).await.map_err(|error| failed(&error))?;
             let list: Node =
                 serde_json::from_str(&text).map_err(|error| End::Failed(Away::Garbled(error.to_string())))?;
             let metadata = |key| list.get("metadata").and_then(|metadata| metadata.get(key)?.as_str());
@@ -167,8 +172,9 @@ impl Watch {
 
     /// Reads a watch to its end and keeps `version` up to date.
     async fn stream(&mut self, version: &mut String, list: bool) -> Result<(), End> {
-        let spread = (random() * 60.0) as u32;
-        let mut params = WatchParams::default().timeout(WATCH_SECONDS + spread);
+        let seconds = WATCH_SECONDS + (random() * 60.0) as u32;
+        let until = Instant::now() + Duration::from_secs(u64::from(seconds - 1));
+        let mut params = WatchParams::default().timeout(seconds);
         params.send_initial_events = list;
         let request = Request::new(self.kind.path()).watch(&params, version);
         let request = request.map_err(|error| End::Failed(Away::Garbled(error.to_string())))?;
@@ -188,18 +194,25 @@ impl Watch {
             let line = match timeout(patience, lines.next()).await {
                 Ok(Some(line)) => line.map_err(|error| failed(&error))?,
                 Ok(None) if listing => return Err(End::Failed(Away::Unreachable(CUT.to_owned()))),
-                Ok(None) => return Ok(()),
+                Ok(None) => {
+                    if Instant::now() < until {
+                        // The server or something before it went away, and with it the watches of all nodes.
+                        self.backoff.reset();
+                        self.pause().await;
+                    }
+                    return Ok(());
+                }
                 // It sent what there is and does not know that it should say so.
                 Err(_) if listing => return Err(End::NotStreamed),
                 Err(_) => return Err(End::Failed(silent("said nothing", QUIET))),
             };
             let event = match line {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                    note(version, &object);
+                    note(version, &object, listing)?;
                     Event::Put(Reduced::of(self.kind, &object))
                 }
                 WatchEvent::Deleted(object) => {
-                    note(version, &object);
+                    note(version, &object, listing)?;
                     Event::Gone(Gone::of(self.kind, &object))
                 }
                 WatchEvent::Bookmark(bookmark) => {
@@ -226,10 +239,20 @@ fn silent(what: &str, after: Duration) -> Away {
     Away::Unreachable(format!("it {what} for {} s", after.as_secs()))
 }
 
-/// Remembers the version of an object as the place in the watch.
-fn note(version: &mut String, object: &Node) {
+/// What a watch is that says what was before.
+const BACKWARDS: &str = "its watch went back in time, so all of it is read anew";
+
+/// Remembers the version of an object as the place in the watch, where that goes on. The objects of a list come in any
+/// order. Versions that are no numbers have none.
+fn note(version: &mut String, object: &Node, listing: bool) -> Result<(), End> {
     let own = object.get("metadata").and_then(|metadata| metadata.get("resourceVersion")?.as_str());
-    if let Some(own) = own {
-        own.clone_into(version);
+    let Some(own) = own else { return Ok(()) };
+    if !listing
+        && let (Ok(now), Ok(before)) = (own.parse::<u64>(), version.parse::<u64>())
+        && now < before
+    {
+        return Err(End::Backwards);
     }
+    own.clone_into(version);
+    Ok(())
 }

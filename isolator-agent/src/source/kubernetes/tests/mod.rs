@@ -1,31 +1,32 @@
 //! Tests of the source that watches a cluster. Not here: converting objects.
 
 mod memory;
+mod odd;
 mod order;
-mod server;
+pub(crate) mod server;
 mod state;
 mod watch;
 
 use serde_json::{Value, json};
 
-const NAMESPACES: &str = "/api/v1/namespaces";
-const PODS: &str = "/api/v1/pods";
-const NODES: &str = "/api/v1/nodes";
-const POLICIES: &str = "/apis/networking.k8s.io/v1/networkpolicies";
-const CILIUM: &str = "/apis/cilium.io/v2/ciliumnetworkpolicies";
-const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+pub(crate) const NAMESPACES: &str = "/api/v1/namespaces";
+pub(crate) const PODS: &str = "/api/v1/pods";
+pub(crate) const NODES: &str = "/api/v1/nodes";
+pub(crate) const POLICIES: &str = "/apis/networking.k8s.io/v1/networkpolicies";
+pub(crate) const CILIUM: &str = "/apis/cilium.io/v2/ciliumnetworkpolicies";
+pub(crate) const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
-fn mk_namespace(name: &str) -> Value {
+pub(crate) fn mk_namespace(name: &str) -> Value {
     json!({"metadata": {"name": name, "uid": "1", "managedFields": [{"manager": "kubectl"}]},
            "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}})
 }
 
 /// A pod `a/NAME` at 10.0.0.`last`.
-fn mk_pod(name: &str, last: u8) -> Value {
+pub(crate) fn mk_pod(name: &str, last: u8) -> Value {
     mk_pod_in("a", name, &format!("10.0.0.{last}"))
 }
 
-fn mk_pod_in(namespace: &str, name: &str, address: &str) -> Value {
+pub(crate) fn mk_pod_in(namespace: &str, name: &str, address: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": name, "namespace": namespace, "labels": {"app": "web"}},
@@ -35,7 +36,7 @@ fn mk_pod_in(namespace: &str, name: &str, address: &str) -> Value {
 }
 
 /// A policy `a/NAME` that allows ingress on a port.
-fn mk_policy(name: &str, port: i64) -> Value {
+pub(crate) fn mk_policy(name: &str, port: i64) -> Value {
     json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
         "metadata": {"name": name, "namespace": "a", "generation": 1},
@@ -43,7 +44,7 @@ fn mk_policy(name: &str, port: i64) -> Value {
     })
 }
 
-fn mk_cilium(name: &str) -> Value {
+pub(crate) fn mk_cilium(name: &str) -> Value {
     json!({
         "apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy",
         "metadata": {"name": name, "namespace": "a"},
@@ -51,7 +52,7 @@ fn mk_cilium(name: &str) -> Value {
     })
 }
 
-fn mk_definition(plural: &str, versions: &[&str]) -> Value {
+pub(crate) fn mk_definition(plural: &str, versions: &[&str]) -> Value {
     let versions: Vec<Value> =
         versions.iter().map(|name| json!({"name": name, "served": true, "storage": true})).collect();
     json!({

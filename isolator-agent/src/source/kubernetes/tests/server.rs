@@ -1,11 +1,19 @@
-//! An API server that lists, watches, forgets, refuses and goes away, as a test wants. Not here: admission.
+//! An API server that lists, watches, forgets, refuses and goes away, as a test wants. Not here: admission, what it does
+//! with writes (`writes`).
+
+mod writes;
+
+pub(crate) use writes::Write;
 
 use futures::stream;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::Method;
 use hyper::body::{Bytes, Frame, Incoming};
+use hyper::header::DATE;
 use hyper::http::{Request, Response};
 use hyper_util::rt::TokioIo;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
@@ -33,26 +41,30 @@ struct World {
     /// The next pages after the first are refused with 410, this many.
     expired_pages: usize,
     away: bool,
+    /// Seconds by which its clock is ahead.
+    ahead: i64,
     /// Requests that were answered, as path and query.
     requests: Vec<String>,
+    /// Writes that were answered.
+    writes: Vec<Write>,
 }
 
 /// The server. It ends with the test's runtime.
-pub(super) struct Server {
+pub(crate) struct Server {
     world: Arc<Mutex<World>>,
     /// Bumped at each change; every watch looks again.
     changed: watch::Sender<u64>,
     /// Bumped to cut every connection.
     cut: watch::Sender<u64>,
     /// Names the server.
-    pub(super) kubeconfig: PathBuf,
+    pub(crate) kubeconfig: PathBuf,
 }
 
 type Body = BoxBody<Bytes, std::io::Error>;
 
 impl Server {
     /// A server without objects.
-    pub(super) async fn start(streams: bool) -> Server {
+    pub(crate) async fn start(streams: bool) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let world = Arc::new(Mutex::new(World { streams, version: 1, ..World::default() }));
@@ -77,7 +89,7 @@ impl Server {
     }
 
     /// Adds or replaces an object.
-    pub(super) fn put(&self, path: &str, object: Value) {
+    pub(crate) fn put(&self, path: &str, object: Value) {
         let mut world = self.world();
         world.put(path, object);
         drop(world);
@@ -85,7 +97,7 @@ impl Server {
     }
 
     /// Adds many objects at once, without events.
-    pub(super) fn fill(&self, path: &str, objects: impl Iterator<Item = Value>) {
+    pub(crate) fn fill(&self, path: &str, objects: impl Iterator<Item = Value>) {
         let mut world = self.world();
         for object in objects {
             let name = name(&object);
@@ -94,7 +106,7 @@ impl Server {
     }
 
     /// Deletes an object, by `namespace/name`.
-    pub(super) fn delete(&self, path: &str, name: &str) {
+    pub(crate) fn delete(&self, path: &str, name: &str) {
         let mut world = self.world();
         world.version += 1;
         let version = world.version;
@@ -106,19 +118,54 @@ impl Server {
         self.changed.send_modify(|number| *number += 1);
     }
 
+    /// Tells every watch of a kind that its place is too old, in the middle.
+    pub(crate) fn expire_watches(&self, path: &str) {
+        self.event(path, "GONE", json!({}));
+    }
+
+    /// Tells every watch of a kind of an object as it was: its version is older than what was told before.
+    pub(crate) fn go_back(&self, path: &str, mut object: Value) {
+        object["metadata"]["resourceVersion"] = json!("1");
+        self.event(path, "MODIFIED", object);
+    }
+
+    fn event(&self, path: &str, kind: &'static str, object: Value) {
+        let mut world = self.world();
+        world.version += 1;
+        let version = world.version;
+        world.log.entry(path.to_owned()).or_default().push((version, kind, Arc::new(object)));
+        drop(world);
+        self.changed.send_modify(|number| *number += 1);
+    }
+
+    /// Sets its clock ahead of ours by some seconds.
+    pub(crate) fn set_clock(&self, ahead: i64) {
+        self.world().ahead = ahead;
+    }
+
+    /// Writes that were answered.
+    pub(crate) fn writes(&self) -> Vec<Write> {
+        self.world().writes.clone()
+    }
+
+    /// An object of a kind, by `namespace/name`.
+    pub(crate) fn object(&self, path: &str, name: &str) -> Option<Arc<Value>> {
+        self.world().object(path, name)
+    }
+
     /// Cuts every connection.
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.cut.send_modify(|number| *number += 1);
     }
 
     /// Goes away, or comes back.
-    pub(super) fn away(&self, away: bool) {
+    pub(crate) fn away(&self, away: bool) {
         self.world().away = away;
         self.cut();
     }
 
     /// Forgets every event so far: whoever asks for them is told 410.
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         let mut world = self.world();
         world.version += 1;
         world.forgotten = world.version;
@@ -126,17 +173,17 @@ impl Server {
     }
 
     /// Refuses a path with this code; 0: not any more.
-    pub(super) fn refuse(&self, path: &str, code: u16) {
+    pub(crate) fn refuse(&self, path: &str, code: u16) {
         self.world().refused.insert(path.to_owned(), code);
     }
 
     /// Tells 410 in the middle of this many lists.
-    pub(super) fn expire_pages(&self, times: usize) {
+    pub(crate) fn expire_pages(&self, times: usize) {
         self.world().expired_pages = times;
     }
 
     /// How many requests had all these parts.
-    pub(super) fn requests(&self, parts: &[&str]) -> usize {
+    pub(crate) fn requests(&self, parts: &[&str]) -> usize {
         let world = self.world();
         world.requests.iter().filter(|request| parts.iter().all(|part| request.contains(part))).count()
     }
@@ -160,11 +207,21 @@ impl World {
     fn put(&mut self, path: &str, mut object: Value) {
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        if object["metadata"]["uid"].is_null() {
+            object["metadata"]["uid"] = writes::uid(path, &object, self.version);
+        }
         let object = Arc::new(object);
         let all = self.objects.entry(path.to_owned()).or_default();
         let before = all.insert(name(&object), Arc::clone(&object));
         let kind = if before.is_some() { "MODIFIED" } else { "ADDED" };
         self.log.entry(path.to_owned()).or_default().push((self.version, kind, object));
+    }
+}
+
+impl World {
+    /// The code with which a path is refused.
+    fn refused(&self, path: &str) -> Option<u16> {
+        self.refused.get(path).copied().filter(|code| *code > 0)
     }
 }
 
@@ -197,25 +254,42 @@ async fn accept(listener: TcpListener, shared: Shared) {
 }
 
 async fn answer(request: Request<Incoming>, shared: Shared) -> Result<Response<Body>, Infallible> {
+    let ahead = shared.world.lock().unwrap().ahead;
+    let mut response = respond(request, shared).await;
+    let now = Timestamp::now() + SignedDuration::from_secs(ahead);
+    let date = now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    response.headers_mut().insert(DATE, date.parse().unwrap());
+    Ok(response)
+}
+
+async fn respond(request: Request<Incoming>, shared: Shared) -> Response<Body> {
     let path = request.uri().path().to_owned();
     let text = request.uri().query().unwrap_or_default().to_owned();
     let query: BTreeMap<String, String> = text
         .split('&')
         .filter_map(|pair| pair.split_once('='))
-        .map(|(key, value)| (key.to_owned(), value.replace("%3A", ":")))
+        .map(|(key, value)| (key.to_owned(), value.replace("%3A", ":").replace("%3D", "=")))
         .collect();
     let get = |key: &str| query.get(key).map_or("", String::as_str);
+    if request.method() != Method::GET {
+        let method = request.method().clone();
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        let body = serde_json::from_slice(&body).unwrap();
+        let answer = shared.world.lock().unwrap().write(&method, &path, body);
+        return answer;
+    }
     let mut world = shared.world.lock().unwrap();
     world.requests.push(format!("{path}?{text}"));
-    if let Some(code) = world.refused.get(&path).copied().filter(|code| *code > 0) {
-        return Ok(refusal(code, "the test wants it so"));
+    if let Some(code) = world.refused(&path) {
+        return refusal(code, "the test wants it so");
     }
     if get("watch") != "true" {
-        return Ok(list(&mut world, &path, get("limit").parse().unwrap_or(usize::MAX), get("continue")));
+        let limit = get("limit").parse().unwrap_or(usize::MAX);
+        return list(&mut world, &path, get("fieldSelector"), limit, get("continue"));
     }
     let initial = get("sendInitialEvents") == "true";
     if initial && !world.streams {
-        return Ok(refusal(422, "sendInitialEvents: Forbidden"));
+        return refusal(422, "sendInitialEvents: Forbidden");
     }
     let since = if initial { world.version } else { get("resourceVersion").parse().unwrap_or(0) };
     let mut lines = VecDeque::new();
@@ -230,19 +304,20 @@ async fn answer(request: Request<Incoming>, shared: Shared) -> Result<Response<B
     drop(world);
     let watched = Watched { shared, path, since, lines };
     let body = StreamBody::new(stream::unfold(watched, Watched::next));
-    Ok(Response::new(BodyExt::boxed(body)))
+    Response::new(BodyExt::boxed(body))
 }
 
-fn list(world: &mut World, path: &str, limit: usize, token: &str) -> Response<Body> {
+fn list(world: &mut World, path: &str, selector: &str, limit: usize, token: &str) -> Response<Body> {
     if !token.is_empty() && world.expired_pages > 0 {
         world.expired_pages -= 1;
         return refusal(410, "The provided continue parameter is too old");
     }
     let skip: usize = token.parse().unwrap_or(0);
-    let all = world.objects.get(path);
-    let items: Vec<&Value> =
-        all.into_iter().flat_map(BTreeMap::values).skip(skip).take(limit).map(|object| &**object).collect();
-    let more = all.map_or(0, BTreeMap::len) > skip + items.len();
+    let (path, namespace) = writes::collection(path);
+    let all = world.objects.get(&path).into_iter().flat_map(BTreeMap::values);
+    let all: Vec<_> = all.filter(|object| writes::selected(selector, &namespace, object)).collect();
+    let items: Vec<&Value> = all.iter().skip(skip).take(limit).map(|object| &***object).collect();
+    let more = all.len() > skip + items.len();
     let next = if more { (skip + items.len()).to_string() } else { String::new() };
     let list = json!({
         "kind": "List", "apiVersion": "v1", "items": items,
@@ -302,7 +377,10 @@ impl Watched {
                 let world = self.shared.world.lock().unwrap();
                 let log = world.log.get(&self.path).into_iter().flatten();
                 let new = log.filter(|(version, ..)| *version > self.since);
-                self.lines.extend(new.map(|(_, kind, object)| Line::Event(kind, Arc::clone(object))));
+                self.lines.extend(new.map(|(_, kind, object)| match *kind {
+                    "GONE" => Line::Gone,
+                    kind => Line::Event(kind, Arc::clone(object)),
+                }));
                 self.since = self.since.max(world.version);
                 if !self.lines.is_empty() {
                     self.lines.push_back(Line::Bookmark(self.since, false));

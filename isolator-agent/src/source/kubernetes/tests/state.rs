@@ -9,7 +9,7 @@ use crate::source::Update;
 use crate::source::node::Node;
 use isolator_policy::cluster::change::Change;
 
-fn kind(name: &str) -> Kind {
+pub(super) fn kind(name: &str) -> Kind {
     RESOURCES.iter().find(|resource| resource.kind == name).unwrap()
 }
 
@@ -17,20 +17,20 @@ fn node(value: &Value) -> Node {
     serde_json::from_str(&value.to_string()).unwrap()
 }
 
-fn put(kind: Kind, value: &Value) -> Event {
+pub(super) fn put(kind: Kind, value: &Value) -> Event {
     Event::Put(Reduced::of(kind, &node(value)))
 }
 
-fn gone(kind: Kind, value: &Value) -> Event {
+pub(super) fn gone(kind: Kind, value: &Value) -> Event {
     Event::Gone(Gone::of(kind, &node(value)))
 }
 
 /// A state and what it says.
-struct Machine(State);
+pub(super) struct Machine(pub(super) State);
 
 impl Machine {
     /// Every kind was listed and is empty, but for these.
-    fn synced(objects: &[(&str, Value)]) -> (Machine, Update) {
+    pub(super) fn synced(objects: &[(&str, Value)]) -> (Machine, Update) {
         let mut machine = Machine(State::new());
         for kind in kinds::required() {
             let of = objects.iter().filter(|(name, _)| *name == kind.kind);
@@ -40,11 +40,11 @@ impl Machine {
         (machine, update)
     }
 
-    fn take(&mut self, kind: Kind, event: Event) {
+    pub(super) fn take(&mut self, kind: Kind, event: Event) {
         self.0.take(kind, event, 1);
     }
 
-    fn list(&mut self, kind: Kind, objects: &[Value]) {
+    pub(super) fn list(&mut self, kind: Kind, objects: &[Value]) {
         self.take(kind, Event::Begin);
         self.take(kind, Event::Page(objects.iter().map(|value| Reduced::of(kind, &node(value))).collect()));
         self.take(kind, Event::Whole);
@@ -68,7 +68,7 @@ fn said(update: &Update) -> Vec<String> {
     update.changes.iter().map(name).collect()
 }
 
-fn codes(update: &Update) -> Vec<&'static str> {
+pub(super) fn codes(update: &Update) -> Vec<&'static str> {
     update.problems.iter().map(|problem| problem.code).collect()
 }
 
@@ -200,7 +200,7 @@ fn a_broken_edit_keeps_the_last_good_version_and_says_so() {
 }
 
 #[test]
-fn a_field_that_is_not_known_breaks_a_policy_and_nothing_else() {
+fn a_field_that_is_not_known_cuts_a_policys_pods_off_and_breaks_nothing_else() {
     let (policies, pods) = (kind("NetworkPolicy"), kind("Pod"));
     let (mut machine, _) = Machine::synced(&[("Namespace", mk_namespace("a"))]);
     let mut pod = mk_pod("p", 1);
@@ -216,7 +216,23 @@ fn a_field_that_is_not_known_breaks_a_policy_and_nothing_else() {
     policy["spec"]["ingress"][0]["onlyOnSundays"] = json!(true);
     machine.take(policies, put(policies, &policy));
     let update = machine.0.update().unwrap();
-    assert_eq!((said(&update), codes(&update)), (vec![], vec!["not-enforced", "unknown-field"]));
+    assert_eq!(
+        (said(&update), codes(&update)),
+        (vec!["+NetworkPolicy a/wide".to_owned()], vec!["cut-off", "unknown-field"])
+    );
+    // A list and another edit that cannot be read say the same; one that can be read is believed.
+    machine.list(policies, &[mk_policy("np", 80), policy.clone()]);
+    assert_eq!(machine.0.update(), None);
+    policy["metadata"]["generation"] = json!(2);
+    machine.take(policies, put(policies, &policy));
+    assert_eq!(machine.0.update(), None);
+    machine.take(policies, put(policies, &mk_policy("wide", 80)));
+    let update = machine.0.update().unwrap();
+    assert_eq!((said(&update), codes(&update)), (vec!["+NetworkPolicy a/wide".to_owned()], vec![]));
+    // From then on there is a last good version.
+    machine.list(policies, &[mk_policy("np", 80), policy]);
+    let update = machine.0.update().unwrap();
+    assert_eq!((said(&update), codes(&update)), (vec![], vec!["last-good", "unknown-field"]));
 }
 
 #[test]

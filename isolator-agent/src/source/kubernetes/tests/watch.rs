@@ -52,6 +52,15 @@ impl Taker {
         self.source.heard.borrow().iter().find(|heard| heard.kind == kind).unwrap().clone()
     }
 
+    /// Waits until what is heard of a kind is as wanted: each watch sees what happens in its own time.
+    async fn until_heard(&self, kind: &str, wanted: impl Fn(&Heard) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !wanted(&self.heard(kind)) {
+            assert!(Instant::now() < deadline, "never: {:?}", self.heard(kind));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Takes updates until it is as wanted.
     async fn until(&mut self, what: &str, wanted: impl Fn(&Taker) -> bool) {
         let deadline = Instant::now() + PATIENCE;
@@ -105,11 +114,7 @@ async fn nothing_is_told_before_every_kind_was_listed() {
     taker.until("a refusal", |taker| taker.says("forbidden", "networkpolicies")).await;
     assert!(taker.says("forbidden", "\"networking.k8s.io\"") && taker.says("forbidden", "list and watch"));
     // The others were listed meanwhile.
-    let deadline = Instant::now() + PATIENCE;
-    while !taker.heard("Pod").synced {
-        assert!(Instant::now() < deadline, "pods are never listed");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    taker.until_heard("Pod", |pods| pods.synced).await;
     assert!(!taker.is_told(), "half of it was told: {:?}", taker.updates);
     server.refuse(POLICIES, 0);
     taker.until("all", Taker::is_told).await;
@@ -129,14 +134,14 @@ async fn an_outage_changes_nothing_and_is_said() {
         "{:?}",
         taker.problems
     );
-    assert!(taker.heard("Pod").away_ms > 0);
+    taker.until_heard("Pod", |pods| pods.away_ms > 0).await;
     assert_eq!(taker.pods().len(), 2);
     server.put(PODS, mk_pod("r", 3));
     server.delete(PODS, "a/p");
     server.away(false);
     taker.until("what happened meanwhile", |taker| taker.pods() == ["a/q", "a/r"]).await;
     taker.until("no complaint", |taker| taker.problems.is_empty()).await;
-    assert_eq!(taker.heard("Pod").away_ms, 0);
+    taker.until_heard("Pod", |pods| pods.away_ms == 0).await;
     assert_eq!(taker.heard("Pod").lists, 1, "a watch goes on where it ended");
 }
 
@@ -166,6 +171,40 @@ async fn a_gap_is_one_batch_and_changes_only_what_differs() {
 }
 
 #[tokio::test]
+async fn a_watch_whose_place_gets_too_old_in_the_middle_is_listed_anew() {
+    for streams in [true, false] {
+        let server = small(streams).await;
+        let mut taker = Taker::start(&server).await;
+        taker.until("all", Taker::is_told).await;
+        server.expire_watches(PODS);
+        server.put(PODS, mk_pod("r", 3));
+        taker.until("a new pod", |taker| taker.pods() == ["a/p", "a/q", "a/r"]).await;
+        assert_eq!(taker.heard("Pod").lists, 2);
+        assert!(taker.problems.is_empty(), "{:?}", taker.problems);
+    }
+}
+
+#[tokio::test]
+async fn a_watch_that_goes_back_in_time_is_not_believed_and_all_is_listed_anew() {
+    let server = small(true).await;
+    let mut taker = Taker::start(&server).await;
+    taker.until("all", Taker::is_told).await;
+    server.delete(PODS, "a/p");
+    taker.until("a pod less", |taker| taker.pods() == ["a/q"]).await;
+    // It comes late, and would bring the pod back for ever.
+    server.go_back(PODS, mk_pod("p", 1));
+    taker.until("the complaint", |taker| taker.says("garbled", "back in time")).await;
+    server.put(PODS, mk_pod("r", 3));
+    taker.until("a new pod", |taker| taker.pods() == ["a/q", "a/r"]).await;
+    taker.until("no complaint", |taker| taker.problems.is_empty()).await;
+    let named = |update: &Update| update.changes.iter().any(|change| format!("{change:?}").contains("\"p\""));
+    let back =
+        taker.updates.iter().skip_while(|update| !named(update)).filter(|update| named(update)).count();
+    assert_eq!(back, 2, "told at first and when it went, and never since");
+    assert_eq!(taker.heard("Pod").lists, 2);
+}
+
+#[tokio::test]
 async fn long_lists_come_by_pages_and_one_that_gets_too_old_begins_again() {
     let server = small(false).await;
     server.fill(
@@ -190,6 +229,36 @@ async fn connections_that_end_go_on_where_they_ended() {
         taker.until("the next pod", |taker| taker.pods().len() == usize::from(n)).await;
     }
     assert_eq!(taker.heard("Pod").lists, 1);
+}
+
+#[tokio::test]
+async fn a_watch_that_ends_before_its_time_does_not_come_back_at_once() {
+    let server = small(true).await;
+    let mut taker = Taker::start(&server).await;
+    taker.until("all", Taker::is_told).await;
+    let again = |server: &Server| server.requests(&[PODS, "watch=true"]) > 1;
+    // Every node sees this at one moment.
+    let cut = Instant::now();
+    server.cut();
+    let deadline = cut + PATIENCE;
+    while !again(&server) {
+        assert!(Instant::now() < deadline, "it never comes back");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The shortest of random waits.
+    assert!(cut.elapsed() >= Duration::from_millis(250), "{:?}", cut.elapsed());
+}
+
+#[tokio::test]
+async fn a_clock_that_differs_is_noticed_by_any_answer() {
+    for refused in [0, 401] {
+        let server = small(true).await;
+        server.set_clock(3600);
+        server.refuse("/version", refused);
+        let mut taker = Taker::start(&server).await;
+        taker.until("the complaint", |taker| taker.says("clock-skew", "60 min behind")).await;
+        assert!(taker.says("clock-skew", "chrony"));
+    }
 }
 
 #[tokio::test]
@@ -236,6 +305,16 @@ async fn a_server_that_has_trouble_is_asked_again() {
     taker.until("the refusal", |taker| taker.says("unauthorized", "Renew the token")).await;
     server.refuse(PODS, 0);
     taker.until("all", Taker::is_told).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_said_with_what_was_tried() {
+    let server = small(true).await;
+    server.away(true);
+    let mut taker = Taker::start(&server).await;
+    taker.until("the outage", |taker| taker.says("api-server-away", "it is tried again")).await;
+    assert!(taker.says("api-server-away", "every kind was read once"), "{:?}", taker.problems);
+    assert!(!taker.is_told());
 }
 
 #[tokio::test]
