@@ -183,11 +183,17 @@ impl Enforcer {
             }
         }
         match discover::discover(&self.config.sandboxes) {
-            Ok(Found { mut interfaces, unenforced, devices, own }) => {
+            Ok(Found { mut interfaces, unenforced, devices, own, marks }) => {
                 self.ways.found(devices);
                 for change in self.overlay.own(own.into_iter().collect()) {
                     self.controller.change(change);
                 }
+                let collision = self.ways.collision(&marks).map(|message| Problem {
+                    severity: Severity::Warning,
+                    message,
+                    ..self.problem("marks-taken")
+                });
+                problems.extend(collision);
                 problems.extend(unenforced.iter().map(|sandbox| self.unenforced(sandbox)));
                 let missing =
                     self.controller.enforced().into_iter().filter(|known| !interfaces.contains(known));

@@ -43,6 +43,16 @@ impl Ways {
         self.devices = devices;
     }
 
+    /// What is wrong where the node's rules of routing look for marks (value and mask) with bits of ours.
+    pub(crate) fn collision(&self, marks: &BTreeSet<(u32, u32)>) -> Option<String> {
+        let ours = self.marking.mask;
+        let (value, mask) = marks.iter().find(|(value, mask)| value & mask & ours != 0)?;
+        Some(format!(
+            "a rule of routing (ip rule) looks for mark {value:#x}/{mask:#x}: somebody sets bits of --service-mark \
+             {ours:#010x}. Their packets are taken for those of pods, and dropped; give --service-mark other bits"
+        ))
+    }
+
     /// Which program judges at which device.
     pub(crate) fn programs(&self) -> &BTreeMap<u32, Hook> {
         &self.attached
@@ -98,5 +108,25 @@ impl Ways {
             }
         }
         (if failures.is_empty() { self.marking } else { self.marking.closed() }, failures)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_that_looks_for_our_bits_is_a_collision_and_no_other_is() {
+        let ways = Ways::new(Path::new(""), Marking::new(0xff00_0000), HostBackends::Dropped);
+        let said = |value, mask| ways.collision(&BTreeSet::from([(0, u32::MAX), (value, mask)]));
+        let text = said(0x0100_0000, 0x0f00_0000).unwrap();
+        assert!(text.contains("mark 0x1000000/0xf000000") && text.contains("0xff000000"), "{text}");
+        // Whole marks of others, in which ours are absent; bits that are not looked at.
+        assert_eq!(said(0xca6c, u32::MAX), None);
+        assert_eq!(said(0xff0c_0000, 0x00ff_0000), None);
+        assert_eq!(
+            Ways::new(Path::new(""), None, HostBackends::Dropped).collision(&BTreeSet::from([(1, 1)])),
+            None
+        );
     }
 }

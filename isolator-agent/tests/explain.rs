@@ -157,3 +157,64 @@ fn ports_are_no_help_against_icmp() {
     let wanted = "ingress[0] of NetworkPolicy a/ports has no list of ports: in this kind of policy it never matches ICMP";
     assert!(ran.out.contains(wanted), "{}", ran.out);
 }
+
+/// A client that may go to one of the two backends of a service, which has a port of every node, too.
+const SERVED: &str = r#"
+{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"},
+ "status": {"addresses": [{"type": "InternalIP", "address": "172.18.0.2"}]}}
+{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}}
+{"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "a", "name": "client", "labels": {"app": "client"}},
+ "spec": {"nodeName": "n1", "containers": []}, "status": {"podIP": "10.0.0.1"}}
+{"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "a", "name": "good", "labels": {"app": "web", "is": "good"}},
+ "spec": {"nodeName": "n1", "containers": []}, "status": {"podIPs": [{"ip": "10.0.0.5"}, {"ip": "fd00::5"}]}}
+{"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "a", "name": "bad", "labels": {"app": "web", "is": "bad"}},
+ "spec": {"nodeName": "n1", "containers": []}, "status": {"podIP": "10.0.0.6"}}
+{"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "a", "name": "web"},
+ "spec": {"type": "NodePort", "clusterIP": "10.96.0.7", "selector": {"app": "web"},
+  "ports": [{"name": "http", "port": 80, "targetPort": 8080, "nodePort": 30080}]}}
+{"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": "a", "name": "none"},
+ "spec": {"clusterIP": "10.96.0.8", "selector": {"app": "nobody"}, "ports": [{"port": 80}]}}
+{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"namespace": "a", "name": "client"},
+ "spec": {"podSelector": {"matchLabels": {"app": "client"}}, "policyTypes": ["Egress"],
+  "egress": [{"to": [{"podSelector": {"matchLabels": {"is": "good"}}}], "ports": [{"port": 8080}]}]}}
+"#;
+
+#[test]
+fn a_flow_to_a_service_is_explained_for_each_backend() {
+    for to in ["10.96.0.7 TCP/80", "svc:a/web TCP/80", "node:n1 TCP/30080", "172.18.0.2 TCP/30080"] {
+        let ran = isolator(&format!("policy explain a/client {to} -o json -f -"), SERVED);
+        let view: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{to}: {ran:?}"));
+        assert_eq!((view["verdict"].as_str(), ran.code), (Some("depends"), Some(1)), "{to}");
+        assert_eq!(view["services"], serde_json::json!(["a/web"]), "{to}");
+        let told: Vec<_> = view["backends"].as_array().unwrap().iter().collect();
+        let [good, bad] = told.as_slice() else { panic!("{to}: {view:#}") };
+        for (backend, to, verdict) in [(good, "10.0.0.5", "allowed"), (bad, "10.0.0.6", "denied")] {
+            assert_eq!((&backend["to"], &backend["port"]), (&to.into(), &8080.into()));
+            assert_eq!(backend["verdict"], verdict, "{to}");
+        }
+        assert_eq!(bad["egress"]["by"], "default deny of egress by NetworkPolicy a/client");
+    }
+    let ran = isolator("policy explain a/client svc:a/web TCP/80 -f -", SERVED);
+    let head = "\
+a/client -> svc:a/web (service a/web) TCP/80: DEPENDS
+1 of 2 backends may be reached; which one it is, the node's service proxy picks.
+
+a/client -> 10.0.0.5 TCP/8080: ALLOWED
+It may leave a/client. It may enter a/good.
+";
+    assert!(ran.out.starts_with(head), "{}", ran.out);
+    assert!(ran.out.contains("\na/client -> 10.0.0.6 TCP/8080: DENIED\n"), "{}", ran.out);
+    // Who is not restricted reaches every backend that has an address of its family.
+    let ran = isolator("policy explain a/bad svc:a/web TCP/80 -f -", SERVED);
+    assert!(ran.code == Some(0) && ran.out.contains("Every backend may be reached."), "{ran:?}");
+    for (to, wanted) in [
+        ("svc:a/other TCP/80", "no service a/other"),
+        ("svc:a/web TCP/81", "service a/web has no port TCP/81; it has TCP/80"),
+        ("svc:a/none TCP/80", "service a/none has no ready backend behind TCP/80: nothing answers there"),
+        ("10.96.0.8 TCP/80", "no ready backend is behind TCP/80: nothing answers there"),
+        ("svc:web TCP/80", "`svc:web` is no service: write svc:NAMESPACE/NAME"),
+    ] {
+        let ran = isolator(&format!("policy explain a/client {to} -f -"), SERVED);
+        assert!(ran.code == Some(2) && ran.err.contains(wanted), "{to}: {ran:?}");
+    }
+}

@@ -4,6 +4,7 @@
 mod live {
     mod alone;
     mod cases;
+    mod cgroups;
     mod drift;
     mod flips;
     mod lab;

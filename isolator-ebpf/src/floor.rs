@@ -39,7 +39,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-/// First cell of the row that [`cell`] reads. Set when loading, as the next two.
+/// First cell of the row that [`cell`] reads. Set when loading, as the next three.
 #[unsafe(no_mangle)]
 static BASE: u32 = 0;
 /// Generation, of which the lowest bit counts.
@@ -48,6 +48,10 @@ static GENERATION: u32 = 0;
 /// `Endpoint::id` in connection keys.
 #[unsafe(no_mangle)]
 static ENDPOINT: u32 = 0;
+
+/// The mark of each packet that [`turn`] hands on.
+#[unsafe(no_mangle)]
+static MARK: u32 = 0;
 
 /// What [`turn`] does to the packet.
 #[map]
@@ -135,7 +139,7 @@ pub fn insert(ctx: TcContext) -> i32 {
     if inserted { TC_ACT_UNSPEC } else { TC_ACT_SHOT }
 }
 
-/// Lets peers take turns: writes the next address (and port) into the packet, then goes on with the program
+/// Lets peers take turns: writes the next address (and port) into the packet, marks it, then goes on with the program
 /// under test. The kernel runs one packet many times, so the next run starts from this one's bytes.
 #[classifier]
 pub fn turn(ctx: TcContext) -> i32 {
@@ -152,8 +156,11 @@ pub fn turn(ctx: TcContext) -> i32 {
             *(address as *mut [u8; 4]) = at.0.to_be_bytes();
             *(port as *mut [u8; 2]) = at.1.to_be_bytes();
         }
-        // SAFETY: the context is the one this program was called with.
-        unsafe { NEXT.tail_call(&ctx, 0) };
+        // SAFETY: the context is the one this program was called with; programs at TC may write the mark.
+        unsafe {
+            (*ctx.skb.skb).mark = setting(&MARK);
+            NEXT.tail_call(&ctx, 0);
+        }
     }
     TC_ACT_SHOT
 }

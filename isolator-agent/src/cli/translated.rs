@@ -1,80 +1,106 @@
-//! Flows to addresses of services: what passes depends on the backend that the service's proxy picks, so such a flow
-//! is refused with the backends to ask about. Not here: how packets to services are judged (ADR 0006).
+//! Flows to services: which backends are behind them. What passes depends on the backend that the node's service proxy
+//! picks, so such a flow has no verdict of its own. Not here: how packets to services are judged (ADR 0006).
 
 use anyhow::{Result, bail};
 use isolator_common::addr::Addr;
+use isolator_policy::cluster::backends::backends;
 use isolator_policy::cluster::snapshot::{Owner, Snapshot};
-use isolator_policy::meaning::flow::{End, FlowSpec};
-use isolator_policy::model::{Service, ip, protocol_name};
+use isolator_policy::meaning::flow::{End, FlowSpec, judging_node};
+use isolator_policy::model::{Service, ServiceKey, ServicePort, ip, protocol_name};
+use std::collections::BTreeSet;
+
+/// A flow to a service: where it can end.
+pub(super) struct Target {
+    /// The services that it means.
+    pub(super) services: BTreeSet<ServiceKey>,
+    /// Backends that are ready, and the port there. At least one.
+    pub(super) backends: BTreeSet<(Addr, u16)>,
+}
+
+/// Where a pod's flow ends that is translated on the pod's node; `None` where it is not.
+///
+/// # Errors
+/// Nothing answers there.
+pub(super) fn find(snapshot: &Snapshot, flow: &FlowSpec) -> Result<Option<Target>> {
+    let addr = match &flow.to {
+        End::Address(addr) => *addr,
+        End::Node(name) => match snapshot.node_address(name, true).or(snapshot.node_address(name, false)) {
+            Some(addr) => addr,
+            None => return Ok(None),
+        },
+        End::Pod(_) => return Ok(None),
+    };
+    let by_pod = match &flow.from {
+        End::Pod(key) => snapshot.pods().get(key),
+        End::Address(from) => match snapshot.owner(from, "") {
+            Owner::Pod(pod) => Some(pod),
+            _ => None,
+        },
+        End::Node(_) => None,
+    };
+    // As its node sees it: node ports of others are translated there.
+    let Some(node) = by_pod.map(|pod| judging_node(pod)) else { return Ok(None) };
+    if !snapshot.translated(&addr, snapshot.owner(&addr, node)).has(flow.protocol, flow.port) {
+        return Ok(None);
+    }
+    // A port of the service's address, or one of every node's.
+    let means = |service: &Service, port: &ServicePort| {
+        let at_service = service.addresses.contains(&addr) && port.port == flow.port;
+        port.protocol == flow.protocol && (at_service || port.node_port == Some(flow.port))
+    };
+    let target = behind(snapshot, snapshot.services().values().map(AsRef::as_ref), means);
+    if target.backends.is_empty() {
+        let (addr, protocol, port) = (ip(&addr), protocol_name(flow.protocol), flow.port);
+        bail!(
+            "{addr} is an address for services and no ready backend is behind {protocol}/{port}: nothing answers there"
+        );
+    }
+    Ok(Some(target))
+}
+
+/// Where flows to a port of a service end.
+///
+/// # Errors
+/// There is no such service, it has no such port, or nothing answers there.
+pub(super) fn named(snapshot: &Snapshot, key: &ServiceKey, protocol: u8, port: u16) -> Result<Target> {
+    let Some(service) = snapshot.services().get(key) else { bail!("no service {key}") };
+    let asked = |one: &ServicePort| one.protocol == protocol && one.port == port;
+    let name = |protocol, port| format!("{}/{port}", protocol_name(protocol));
+    if !service.ports.iter().any(asked) {
+        let ports: Vec<String> = service.ports.iter().map(|one| name(one.protocol, one.port)).collect();
+        bail!("service {key} has no port {}; it has {}", name(protocol, port), ports.join(", "));
+    }
+    let target = behind(snapshot, std::iter::once(service.as_ref()), |_, one| asked(one));
+    if target.backends.is_empty() {
+        bail!("service {key} has no ready backend behind {}: nothing answers there", name(protocol, port));
+    }
+    Ok(target)
+}
+
+fn behind<'a>(
+    snapshot: &Snapshot,
+    services: impl Iterator<Item = &'a Service>,
+    means: impl Fn(&Service, &ServicePort) -> bool,
+) -> Target {
+    let mut target = Target { services: BTreeSet::new(), backends: BTreeSet::new() };
+    for service in services {
+        for port in service.ports.iter().filter(|port| means(service, port)) {
+            let slices = snapshot.slices().values().map(AsRef::as_ref);
+            let pods = snapshot.pods().values().map(AsRef::as_ref);
+            target.services.insert(service.key.clone());
+            target.backends.extend(backends(service, port, slices, pods, |pod| pod.addresses.clone()));
+        }
+    }
+    target
+}
 
 /// Refuses a pod's flow to a service.
 ///
 /// # Errors
 /// The flow goes to a service: which ends could be asked about instead.
 pub(super) fn refuse(snapshot: &Snapshot, flow: &FlowSpec) -> Result<()> {
-    let addr = match &flow.to {
-        End::Address(addr) => *addr,
-        End::Node(name) => match snapshot.node_address(name, true).or(snapshot.node_address(name, false)) {
-            Some(addr) => addr,
-            None => return Ok(()),
-        },
-        End::Pod(_) => return Ok(()),
-    };
-    let by_pod = match &flow.from {
-        End::Pod(_) => true,
-        End::Address(from) => matches!(snapshot.owner(from, ""), Owner::Pod(_) | Owner::Conflict(_)),
-        End::Node(_) => false,
-    };
-    if !by_pod || !snapshot.translated(&addr, snapshot.owner(&addr, "")).has(flow.protocol, flow.port) {
-        return Ok(());
-    }
-    let services = snapshot.services().values().filter(|service| means(service, &addr, flow));
-    let mut backends: Vec<String> = services.flat_map(|service| backends(snapshot, service, flow)).collect();
-    backends.sort();
-    backends.dedup();
-    let addr = ip(&addr);
-    let port = format!("{}/{}", protocol_name(flow.protocol), flow.port);
-    if backends.is_empty() {
-        bail!(
-            "{addr} is an address for services and no ready backend is behind {port}: nothing answers there"
-        );
-    }
-    bail!("{addr} is a service's address, whose backend decides: ask about {}", backends.join(" or "))
-}
-
-/// Whether the service has the address, or the port at every node's addresses.
-fn means(service: &Service, addr: &Addr, flow: &FlowSpec) -> bool {
-    service.addresses.contains(addr)
-        || service
-            .ports
-            .iter()
-            .any(|port| port.protocol == flow.protocol && port.node_port == Some(flow.port))
-}
-
-/// The ready backends of the port that the flow asks for, as `ADDRESS at PROTOCOL/PORT`.
-fn backends(snapshot: &Snapshot, service: &Service, flow: &FlowSpec) -> Vec<String> {
-    let asked: Vec<&str> = service
-        .ports
-        .iter()
-        .filter(|port| port.protocol == flow.protocol)
-        .filter(|port| port.port == flow.port || port.node_port == Some(flow.port))
-        .map(|port| port.name.as_str())
-        .collect();
-    let slices = snapshot.slices().values();
-    let own =
-        slices.filter(|slice| slice.namespace == service.key.namespace && slice.service == service.key.name);
-    let mut found = Vec::new();
-    for slice in own {
-        let ports = slice.ports.iter().filter(|port| port.protocol == flow.protocol);
-        for port in ports.filter(|port| asked.contains(&port.name.as_str())) {
-            let number = port.port.unwrap_or(flow.port);
-            let ready = slice.backends.iter().filter(|backend| backend.ready);
-            found.extend(
-                ready
-                    .filter_map(|backend| backend.addresses.first())
-                    .map(|addr| format!("{} at {}/{number}", ip(addr), protocol_name(flow.protocol))),
-            );
-        }
-    }
-    found
+    let Some(Target { backends, .. }) = find(snapshot, flow)? else { return Ok(()) };
+    let at = |(addr, port): &(Addr, u16)| format!("{} at {}/{port}", ip(addr), protocol_name(flow.protocol));
+    let ends: Vec<String> = backends.iter().map(at).collect();
+    bail!("{} is a service's address, whose backend decides: ask about {}", flow.to, ends.join(" or "))
 }

@@ -61,6 +61,8 @@ pub struct Found {
     pub devices: Vec<Device>,
     /// Addresses of the node's own namespace: those of the host identity.
     pub own: BTreeSet<Addr>,
+    /// Marks that the node's rules of routing look for: value and mask.
+    pub marks: BTreeSet<(u32, u32)>,
 }
 
 /// Why nothing could be found out at all.
@@ -100,11 +102,14 @@ pub fn discover(dir: &Path) -> Result<Found, DiscoverError> {
         names.insert(entry.map_err(failed)?.file_name());
     }
     let own = File::open(OWN).map_err(DiscoverError::Netlink)?;
-    let host = Route::open().and_then(|route| route.links()).map_err(DiscoverError::Netlink)?;
+    let route = Route::open().map_err(DiscoverError::Netlink)?;
+    let host = route.links().map_err(DiscoverError::Netlink)?;
+    // A kernel without such rules knows no such question.
+    let marks = route.marks().unwrap_or_default();
     let own_addresses = local_addresses()?;
     let mut seen = BTreeSet::from([identity(&own).map_err(DiscoverError::Netlink)?]);
-    let mut found =
-        Found { devices: host.iter().filter_map(device).collect(), own: own_addresses, ..Found::default() };
+    let devices = host.iter().filter_map(device).collect();
+    let mut found = Found { devices, own: own_addresses, marks, ..Found::default() };
     for name in names {
         let sandbox = name.to_string_lossy().into_owned();
         // A FIFO would otherwise hold us up.

@@ -1,5 +1,5 @@
 //! Questions to the kernel's routing tables (rtnetlink), one at a time, from the network namespace that this
-//! thread is in: interfaces, addresses, numbers of namespaces. Blocking, because a thread that has entered
+//! thread is in: interfaces, addresses, marks, numbers of namespaces. Blocking, because a thread that has entered
 //! another namespace must not run anything else. Not here: filters (`filter`), changes (`discover::watch`).
 
 use isolator_common::addr::Addr;
@@ -10,9 +10,10 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage};
 use rtnetlink::packet_route::nsid::{NsidAttribute, NsidMessage};
+use rtnetlink::packet_route::rule::{RuleAttribute, RuleMessage};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -142,6 +143,24 @@ impl Route {
                 _ => None,
             })
             .collect())
+    }
+
+    /// Marks that rules of routing look for, of both families: value and mask.
+    pub(crate) fn marks(&self) -> io::Result<BTreeSet<(u32, u32)>> {
+        let answers = self.dump(RouteNetlinkMessage::GetRule(RuleMessage::default()))?;
+        let mark = |answer: &RouteNetlinkMessage| {
+            let RouteNetlinkMessage::NewRule(rule) = answer else { return None };
+            let mut mark = (0, u32::MAX);
+            for attribute in &rule.attributes {
+                match attribute {
+                    RuleAttribute::FwMark(value) => mark.0 = *value,
+                    RuleAttribute::FwMask(mask) => mark.1 = *mask,
+                    _ => {}
+                }
+            }
+            Some(mark)
+        };
+        Ok(answers.iter().filter_map(mark).collect())
     }
 
     /// The number of another network namespace as seen from here; `None` when it has none, which means that no

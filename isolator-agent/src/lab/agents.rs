@@ -2,6 +2,7 @@
 //! stays ended until somebody asks: that enforcement goes on without it is for people to see. Not here: what an
 //! agent does.
 
+use super::cgroups::Cgroups;
 use super::netns::Netns;
 use super::record::RunDir;
 use crate::status::Status;
@@ -28,6 +29,7 @@ const PACE: Duration = Duration::from_millis(5);
 pub(crate) struct Agents {
     dir: RunDir,
     manifests: PathBuf,
+    cgroups: Option<Cgroups>,
     /// Those that were started and not stopped; they may have ended.
     running: BTreeMap<String, Child>,
     /// Nodes whose agent was stopped, and is not to be started without an order.
@@ -36,10 +38,11 @@ pub(crate) struct Agents {
 
 impl Agents {
     /// None yet.
-    pub(crate) fn new(dir: &RunDir, manifests: &Path) -> Self {
+    pub(crate) fn new(dir: &RunDir, manifests: &Path, cgroups: Option<Cgroups>) -> Self {
         Agents {
             dir: dir.clone(),
             manifests: manifests.to_path_buf(),
+            cgroups,
             running: BTreeMap::new(),
             stopped: BTreeSet::new(),
         }
@@ -57,7 +60,7 @@ impl Agents {
         let child = Command::new("/proc/self/exe")
             .arg0("isolator")
             .args(["lab", "agent-process", &own, &netns.fd().to_string()])
-            .args(arguments(&self.dir, &self.manifests, node))
+            .args(arguments(&self.dir, &self.manifests, self.cgroups.as_ref(), node))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -175,11 +178,12 @@ fn last_line(log: &Path) -> String {
 const METRICS: &str = "127.0.0.1:9964";
 
 /// What an agent of a lab is told. In one place, because `isolator run` defines it.
-fn arguments(dir: &RunDir, manifests: &Path, node: &str) -> Vec<OsString> {
+fn arguments(dir: &RunDir, manifests: &Path, cgroups: Option<&Cgroups>, node: &str) -> Vec<OsString> {
     let mut all: Vec<OsString> = vec!["run".into(), "--source".into(), "manifests".into()];
-    // The cgroups of this machine are no business of a lab: its nodes drop what they would have to judge there.
+    // Where there are none, the node's kube-proxy drops what the agent would have to judge there.
+    let host = cgroups.map_or("dropped".into(), |cgroups| cgroups.node(node).into());
     let pairs: [(&str, OsString); 9] = [
-        ("--host-backends", "dropped".into()),
+        ("--host-backends", host),
         ("--service-mark", format!("{SERVICE_MARK:#010x}").into()),
         ("--manifests", manifests.into()),
         ("--placements", dir.placement().into()),

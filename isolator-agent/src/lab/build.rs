@@ -7,6 +7,7 @@
 //! Not here: who gets which address (`plan`), what listeners answer (`serve`).
 
 use super::addresses::Range;
+use super::cgroups::Cgroups;
 use super::netlink::{End, HOST_MAC, Links, ROUTER_MAC};
 use super::netns::Netns;
 use super::plan::{Network, NodePlan, Plan, PodPlan, alone};
@@ -48,6 +49,7 @@ const ROUTER: &[(&str, &str)] = &[
 /// A lab as it is.
 pub(crate) struct Lab {
     dir: RunDir,
+    cgroups: Option<Cgroups>,
     network: Network,
     server: Server,
     fabric: Links,
@@ -81,6 +83,7 @@ impl Lab {
     /// Makes the fabric, which is the calling process's own namespace, and the host outside.
     pub(crate) async fn create(
         dir: RunDir,
+        cgroups: Option<Cgroups>,
         network: Network,
         server: Server,
         plan: &Plan,
@@ -97,11 +100,12 @@ impl Lab {
             fabric.add_address(loopback, *address, alone(*address).bits).await?;
         }
         let (outside, _, _) = connect_host(&fabric, "outside", &plan.outside).await?;
-        let listeners = server.listen(&outside, "outside", &plan.outside, ports)?;
+        let listeners = server.listen(&outside, None, "outside", &plan.outside, ports)?;
         let empty = Plan { outside: plan.outside.clone(), fabric: plan.fabric.clone(), ..Plan::default() };
         let (nodes, pods) = (BTreeMap::new(), BTreeMap::new());
         Ok(Lab {
             dir,
+            cgroups,
             network,
             server,
             fabric,
@@ -196,6 +200,9 @@ impl Lab {
             }
             bridge = Some(index);
         }
+        if let Some(cgroups) = &self.cgroups {
+            cgroups.add(name)?;
+        }
         let sandboxes = self.dir.sandboxes(name);
         fs::create_dir_all(&sandboxes).with_context(|| format!("cannot make {}", sandboxes.display()))?;
         self.nodes.insert(name.to_string(), NodeParts { netns, links, port, bridge });
@@ -210,13 +217,15 @@ impl Lab {
             self.fabric.remove(node.port).await?;
         }
         let _ = fs::remove_dir_all(self.dir.sandboxes(name));
-        Ok(())
+        self.cgroups.as_ref().map_or(Ok(()), |cgroups| cgroups.remove_node(name))
     }
 
     async fn add_pod(&mut self, key: &str, plan: &PodPlan) -> Result<()> {
         let node = self.nodes.get(&plan.node).with_context(|| format!("there is no node {}", plan.node))?;
         let parts = if plan.host_network {
-            let listeners = self.server.listen(&node.netns, key, &plan.addresses, &plan.ports)?;
+            let cgroup = self.cgroups.as_ref().map(|cgroups| cgroups.node(&plan.node));
+            let (addresses, ports) = (&plan.addresses, &plan.ports);
+            let listeners = self.server.listen(&node.netns, cgroup.as_deref(), key, addresses, ports)?;
             PodParts { netns: None, port: None, _listeners: listeners }
         } else {
             self.made += 1;
@@ -227,7 +236,7 @@ impl Lab {
             for address in &plan.addresses {
                 self.fabric.route_to_host(alone(*address), node.port).await?;
             }
-            let listeners = self.server.listen(&netns, key, &plan.addresses, &plan.ports)?;
+            let listeners = self.server.listen(&netns, None, key, &plan.addresses, &plan.ports)?;
             let link = self.sandbox(key, &plan.node);
             let target = format!("/proc/{}/fd/{}", std::process::id(), netns.fd());
             symlink(target, &link).with_context(|| format!("cannot make {}", link.display()))?;

@@ -1,5 +1,6 @@
 //! Runs a command inside a lab. Not here: what the lab is made of.
 
+use super::cgroups::Cgroups;
 use super::flows::{End, sender};
 use super::netns::{Netns, enter_mounts};
 use super::record::{Record, RunDir};
@@ -20,6 +21,11 @@ pub(crate) fn exec(folder: &Path, lab: &Record, end: &End, command: &[OsString])
     let (place, _) = sender(lab, end).map_err(|why| anyhow!(why))?;
     let node = lab.node_of(end);
     let netns = Netns::open(&lab.netns(place))?;
+    // What a node's own network receives is judged in its cgroup.
+    let own = lab.nodes.iter().find(|(_, other)| other.netns == place.netns).map(|(name, _)| name);
+    if let (Some(node), Ok(cgroups)) = (own, &lab.cgroups) {
+        Cgroups::at(cgroups.clone()).enter(node)?;
+    }
     enter_mounts(lab.supervisor.pid)?;
     netns.enter()?;
     let mut command = Command::new(program);

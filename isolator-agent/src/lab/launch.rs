@@ -87,6 +87,9 @@ async fn report(child: &mut Child) -> Result<Option<Report>> {
 /// Ends what there is. The directory stays for its log, and the next `up` of this name removes it.
 async fn give_up(child: &mut Child, dir: &RunDir, why: &str) -> anyhow::Error {
     let _ = child.kill().await;
+    if let Some(cgroups) = dir.cgroups() {
+        let _tried_again_with_the_directory = cgroups.remove();
+    }
     let log = fs::read_to_string(dir.log()).unwrap_or_default();
     // The reason stands there, too: once is enough.
     let lines: Vec<&str> = log.lines().filter(|line| !line.contains(why)).collect();

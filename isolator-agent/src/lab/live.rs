@@ -3,10 +3,11 @@
 
 use super::agents::Agents;
 use super::build::Lab;
+use super::cgroups::Cgroups;
 use super::control::{Order, Orders};
 use super::plan::{Plan, Request, plan};
 use super::process::ProcessId;
-use super::proxy::{Frontend, frontends};
+use super::proxy::{Frontend, KubeProxy, frontends};
 use super::record::{Record, RunDir};
 use super::serve::{Server, TCP, UDP};
 use super::supervisor::{Report, Wanted, say};
@@ -31,12 +32,18 @@ struct Live {
     server: Server,
     lab: Lab,
     agents: Agents,
+    cgroups: Result<Cgroups, String>,
     /// What the nodes translate.
     frontends: Vec<Frontend>,
 }
 
 /// Makes the lab, says so, and keeps it until SIGTERM.
-pub(crate) async fn live(wanted: Wanted, dir: RunDir, begun: Instant) -> Result<()> {
+pub(crate) async fn live(
+    wanted: Wanted,
+    dir: RunDir,
+    cgroups: Result<Cgroups, String>,
+    begun: Instant,
+) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut child_ended = signal(SignalKind::child())?;
     let folder = wanted.manifests.display().to_string();
@@ -47,7 +54,7 @@ pub(crate) async fn live(wanted: Wanted, dir: RunDir, begun: Instant) -> Result<
     let objects = initial.objects.into_iter().map(|object| (object.key(), object)).collect();
     let deadline = begun + wanted.limit;
     let (mut live, mut problems) = tokio::select! {
-        made = Live::make(wanted, dir, objects) => made?,
+        made = Live::make(wanted, dir, cgroups, objects) => made?,
         _ = terminate.recv() => bail!("ended while it was being made"),
     };
     problems.splice(0..0, initial.problems.iter().map(Problem::to_string));
@@ -85,18 +92,31 @@ pub(crate) async fn live(wanted: Wanted, dir: RunDir, begun: Instant) -> Result<
 
 impl Live {
     async fn make(
-        wanted: Wanted,
+        mut wanted: Wanted,
         dir: RunDir,
+        cgroups: Result<Cgroups, String>,
         objects: BTreeMap<ObjectKey, Object>,
     ) -> Result<(Self, Vec<String>)> {
         let server = Server::new();
         let (plan, missing) =
             plan(&objects.values().cloned().collect::<Vec<_>>(), &request(&wanted), &Plan::default());
-        let lab =
-            Lab::create(dir.clone(), wanted.network, server.clone(), &plan, &outside_ports(&objects)).await?;
-        let agents = Agents::new(&dir, &wanted.manifests);
+        let own = cgroups.clone().ok();
+        let lab = Lab::create(
+            dir.clone(),
+            own.clone(),
+            wanted.network,
+            server.clone(),
+            &plan,
+            &outside_ports(&objects),
+        )
+        .await?;
+        let agents = Agents::new(&dir, &wanted.manifests, own);
+        if cgroups.is_ok() {
+            // Judged there, so that nobody needs to drop it.
+            wanted.proxy.mark = 0;
+        }
         let frontends = Vec::new();
-        let mut live = Live { wanted, dir, objects, server, lab, agents, frontends };
+        let mut live = Live { wanted, dir, objects, server, lab, agents, cgroups, frontends };
         live.become_like(&plan).await?;
         let problems = live.problems(&missing);
         Ok((live, problems))
@@ -197,6 +217,7 @@ impl Live {
             nodes: self.lab.nodes(),
             pods: self.lab.pods(),
             outside: self.lab.outside(),
+            cgroups: self.cgroups.as_ref().map(|cgroups| cgroups.top().to_owned()).map_err(Clone::clone),
         })
     }
 
@@ -204,6 +225,11 @@ impl Live {
     fn problems(&self, missing: &[Problem]) -> Vec<String> {
         let mut problems: Vec<String> = missing.iter().map(Problem::to_string).collect();
         problems.extend(self.server.problems());
+        if let (true, Err(why)) =
+            (self.wanted.agents && self.wanted.proxy.kind != KubeProxy::None, &self.cgroups)
+        {
+            problems.push(format!("what pods send to services of their node itself is dropped: {why}"));
+        }
         for problem in &problems {
             tracing::warn!(problem, "something is missing");
         }

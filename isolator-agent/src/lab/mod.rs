@@ -9,13 +9,15 @@
 //! ```
 //!
 //! A lab is one process, the supervisor. It holds every namespace by an open file and mounts only inside a mount
-//! namespace of its own. When it ends, however it ends, the kernel takes everything away but the run directory.
+//! namespace of its own. When it ends, however it ends, the kernel takes everything away but the run directory and
+//! the lab's empty cgroups.
 //!
 //! Not here: what a policy means, Kubernetes types (`source`), programs and maps (`datapath`).
 
 mod addresses;
 mod agents;
 mod build;
+mod cgroups;
 mod commands;
 mod connect;
 mod control;

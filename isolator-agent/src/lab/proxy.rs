@@ -1,13 +1,14 @@
 //! Services in a lab: what kube-proxy would do on each node, by nftables or by iptables, so that service addresses
-//! lead to backends. Backends are those of the EndpointSlices; for a service with a selector and no slice, the pods
-//! that it selects, as the controller would say. Not here: what policy makes of them.
+//! lead to backends. Not here: who those are (`cluster::backends` in `isolator-policy`), what policy makes of them.
 
 use super::netns::Netns;
 use super::plan::Plan;
 use super::serve::{SCTP, TCP, UDP};
+use crate::source::placement::addr;
 use anyhow::{Context, Result, bail};
+use isolator_policy::cluster::backends::backends;
 use isolator_policy::cluster::change::Object;
-use isolator_policy::model::{EndpointSlice, Pod, Service, ServicePort, TargetPort, ip};
+use isolator_policy::model::{Pod, Service, ServicePort, ip};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -33,7 +34,7 @@ pub(crate) struct Proxy {
     pub(crate) kind: KubeProxy,
     /// Whatever goes through a service comes from the node's address.
     pub(crate) masquerade: bool,
-    /// Marks of packets whose verdict is open: the node's own sockets do not get them.
+    /// Marks of packets whose verdict is open: the node's own sockets do not get them. 0: their verdict comes there.
     pub(crate) mark: u32,
 }
 
@@ -57,7 +58,7 @@ pub(crate) fn frontends(objects: &[Object], plan: &Plan) -> Vec<Frontend> {
         _ => None,
     }) {
         for port in service.ports.iter().filter(|port| name(port.protocol).is_some()) {
-            let backends = backends(objects, plan, service, port);
+            let backends = behind(objects, plan, service, port);
             let of = |v4: bool| backends.iter().copied().filter(|at| at.is_ipv4() == v4).collect::<Vec<_>>();
             let mut add = |address: Option<IpAddr>, v4: bool, number: u16| {
                 let (protocol, backends) = (port.protocol, of(v4));
@@ -75,56 +76,22 @@ pub(crate) fn frontends(objects: &[Object], plan: &Plan) -> Vec<Frontend> {
     all.into_iter().collect()
 }
 
-/// Who is behind a port of a service, ready, sorted.
-fn backends(objects: &[Object], plan: &Plan, service: &Service, port: &ServicePort) -> Vec<SocketAddr> {
-    let slices: Vec<&EndpointSlice> = objects
-        .iter()
-        .filter_map(|object| match object {
-            Object::EndpointSlice(slice) => Some(slice),
-            _ => None,
-        })
-        .filter(|slice| slice.namespace == service.key.namespace && slice.service == service.key.name)
-        .collect();
-    let mut found = BTreeSet::new();
-    for slice in &slices {
-        let named = |other: &&isolator_policy::model::BackendPort| {
-            other.name == port.name && other.protocol == port.protocol
-        };
-        let Some(number) = slice.ports.iter().find(named).map(|other| other.port.unwrap_or(port.port)) else {
-            continue;
-        };
-        let ready = slice.backends.iter().filter(|backend| backend.ready);
-        found.extend(ready.filter_map(|one| Some(SocketAddr::new(ip(one.addresses.first()?), number))));
-    }
-    if slices.is_empty() && !service.selector.is_empty() {
-        let pods = objects.iter().filter_map(|object| match object {
-            Object::Pod(pod) => Some(pod),
-            _ => None,
-        });
-        for pod in pods.filter(|pod| selects(service, pod)) {
-            let Some(number) = target(port, pod) else { continue };
-            let placed = plan.pods.get(&pod.key.to_string());
-            let addresses = placed.iter().flat_map(|placed| &placed.addresses);
-            found.extend(addresses.map(|address| SocketAddr::new(*address, number)));
-        }
-    }
-    found.into_iter().collect()
-}
-
-fn selects(service: &Service, pod: &Pod) -> bool {
-    service.key.namespace == pod.key.namespace
-        && !pod.finished
-        && service.selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value))
-}
-
-fn target(port: &ServicePort, pod: &Pod) -> Option<u16> {
-    match &port.target {
-        TargetPort::Number(number) => Some(*number),
-        TargetPort::Named(name) => {
-            let found = pod.ports.iter().find(|one| one.name == *name && one.protocol == port.protocol);
-            found.map(|one| one.port)
-        }
-    }
+/// Who is behind a port of a service, ready, sorted. Pods have the addresses that they were given here.
+fn behind(objects: &[Object], plan: &Plan, service: &Service, port: &ServicePort) -> Vec<SocketAddr> {
+    let slices = objects.iter().filter_map(|object| match object {
+        Object::EndpointSlice(slice) => Some(slice),
+        _ => None,
+    });
+    let pods = objects.iter().filter_map(|object| match object {
+        Object::Pod(pod) => Some(pod),
+        _ => None,
+    });
+    let placed = |pod: &Pod| {
+        let placed = plan.pods.get(&pod.key.to_string());
+        placed.iter().flat_map(|placed| &placed.addresses).copied().map(addr).collect()
+    };
+    let found = backends(service, port, slices, pods, placed);
+    found.into_iter().map(|(addr, port)| SocketAddr::new(ip(&addr), port)).collect()
 }
 
 /// What rules call a protocol; those without ports have no services.
@@ -182,7 +149,10 @@ impl Proxy {
             let _ =
                 writeln!(masquerade, "    {family} saddr {at} {family} daddr {at} ct status dnat masquerade");
         }
-        let mark = self.mark;
+        let input = match self.mark {
+            0 => String::new(),
+            mark => format!("    meta mark & {mark:#x} != 0 drop\n"),
+        };
         format!(
             "add table inet kube-proxy\ndelete table inet kube-proxy\ntable inet kube-proxy {{\n  \
              chain services {{\n{nat}  }}\n  \
@@ -190,7 +160,7 @@ impl Proxy {
              chain output {{\n    type nat hook output priority -100\n    jump services\n  }}\n  \
              chain postrouting {{\n    type nat hook postrouting priority srcnat\n{masquerade}  }}\n  \
              chain forward {{\n    type filter hook forward priority filter\n{filter}  }}\n  \
-             chain input {{\n    type filter hook input priority filter\n    meta mark & {mark:#x} != 0 drop\n  }}\n}}\n"
+             chain input {{\n    type filter hook input priority filter\n{input}  }}\n}}\n"
         )
     }
 
@@ -227,8 +197,10 @@ impl Proxy {
         for at in hairpins {
             let _ = writeln!(nat, "-A POSTROUTING -s {at} -d {at} -m conntrack --ctstate DNAT -j MASQUERADE");
         }
-        let mark = self.mark;
-        format!("{nat}COMMIT\n*filter\n{filter}-A INPUT -m mark ! --mark 0x0/{mark:#x} -j DROP\nCOMMIT\n")
+        if self.mark != 0 {
+            let _ = writeln!(filter, "-A INPUT -m mark ! --mark 0x0/{:#x} -j DROP", self.mark);
+        }
+        format!("{nat}COMMIT\n*filter\n{filter}COMMIT\n")
     }
 }
 

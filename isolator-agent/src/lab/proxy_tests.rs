@@ -3,7 +3,9 @@
 use super::*;
 use crate::lab::plan::PodPlan;
 use isolator_common::addr::Addr;
-use isolator_policy::model::{Backend, BackendPort, ContainerPort, Labels, PodKey, ServiceKey};
+use isolator_policy::model::{
+    Backend, BackendPort, ContainerPort, EndpointSlice, Labels, PodKey, ServiceKey, TargetPort,
+};
 
 const VIP: Addr = Addr::v4([10, 96, 0, 10]);
 
@@ -88,6 +90,8 @@ fn rules_of_both_kinds_translate_every_port_once() {
     assert!(text.contains("ip daddr 10.96.0.10 tcp dport 80 dnat ip to 10.1.0.2:8080\n"));
     assert!(text.contains("ip saddr 10.1.0.1 ip daddr 10.1.0.1 ct status dnat masquerade\n"));
     assert!(text.contains("meta mark & 0xff != 0 drop\n"));
+    let judged = Proxy { mark: 0, ..proxy };
+    assert!(![judged.nftables(&found), judged.iptables(&found, true)].concat().contains("mark"));
     let text = proxy.iptables(&found, true);
     assert!(text.contains("-d 10.96.0.10 -p tcp --dport 80 -j DNAT --to-destination 10.1.0.2:8080\n"));
     assert!(!proxy.iptables(&found, false).contains("10.96.0.10"));

@@ -1,6 +1,7 @@
 //! The run directory of a lab: who owns it, and what is in the lab for other processes to read. Not here: the
 //! processes themselves.
 
+use super::cgroups::Cgroups;
 use super::flows::End;
 use super::plan::{Network, Plan};
 use super::process::ProcessId;
@@ -24,6 +25,8 @@ const SUPERVISOR: &str = "supervisor.json";
 const LAB: &str = "lab.json";
 /// What agents are told beside the manifests.
 const PLACEMENT: &str = "placement.json";
+/// Where the lab's cgroups are, if it has any.
+const CGROUPS: &str = "cgroups.json";
 
 /// What is in a lab.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,6 +45,9 @@ pub struct Record {
     pub pods: BTreeMap<String, PodRecord>,
     /// The host outside.
     pub outside: Place,
+    /// Where the nodes' cgroups are, or why there are none; then nodes drop what pods send to services of the node
+    /// itself.
+    pub cgroups: Result<PathBuf, String>,
 }
 
 /// A network namespace of the lab.
@@ -205,6 +211,16 @@ impl RunDir {
         self.write(SUPERVISOR, &ProcessId::own()?)
     }
 
+    /// Records where the lab's cgroups will be.
+    pub(crate) fn separate(&self, cgroups: &Cgroups) -> Result<()> {
+        self.write(CGROUPS, &cgroups.top())
+    }
+
+    /// The lab's cgroups, if it has any.
+    pub(crate) fn cgroups(&self) -> Option<Cgroups> {
+        self.read(CGROUPS).ok().map(Cgroups::at)
+    }
+
     /// Records that the process that made the lab is done.
     pub(crate) fn release(&self) -> Result<()> {
         let path = self.path.join(LAUNCHER);
@@ -250,8 +266,11 @@ impl RunDir {
         self.read(LAB)
     }
 
-    /// Removes the directory. Whoever held it must be gone.
+    /// Removes the directory and the lab's cgroups. Whoever held it must be gone.
     pub(crate) fn remove(&self) -> Result<()> {
+        if let Some(cgroups) = self.cgroups() {
+            cgroups.remove()?;
+        }
         match fs::remove_dir_all(&self.path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("cannot remove {}", self.path.display()))

@@ -1,12 +1,14 @@
 //! What answers in the lab: a listener for every port that a pod declares. Each says who it is, so that a probe
 //! knows whom it reached. Not here: who listens where (`plan`).
 
+use super::cgroups::enter_thread;
 use super::netns::Netns;
 use anyhow::{Context, Result};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -58,15 +60,19 @@ impl Server {
         self.problems.lock().map(|mut problems| std::mem::take(&mut *problems)).unwrap_or_default()
     }
 
-    /// Listens inside `netns` on every port at every address. `who` is the answer.
+    /// Listens inside `netns`, and in `cgroup` if there is one, on every port at every address. `who` is the answer.
     pub(crate) fn listen(
         &self,
         netns: &Netns,
+        cgroup: Option<&Path>,
         who: &str,
         addresses: &[IpAddr],
         ports: &[(u8, u16)],
     ) -> Result<Listeners> {
         let sockets = netns.run(|| {
+            if let Some(cgroup) = cgroup {
+                enter_thread(cgroup)?;
+            }
             let mut sockets = Vec::new();
             for (protocol, port) in ports {
                 for address in addresses {

@@ -1,12 +1,13 @@
 //! The process that is a lab: hears what is wanted, makes itself a world of its own, and says when the lab is
 //! ready. Not here: what it does until it ends (`live`), how it is started and waited for (`launch`).
 
+use super::cgroups::Cgroups;
 use super::live::live;
 use super::netns::separate;
 use super::plan::Network;
 use super::proxy::Proxy;
 use super::record::RunDir;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
@@ -67,10 +68,10 @@ pub(crate) fn supervise() -> Result<ExitCode> {
         serde_json::from_str(&text).context("this command is for `isolator lab up` alone")?;
     let log = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false);
     let _ = log.log_internal_errors(false).try_init();
-    let result = prepare(&wanted).and_then(|dir| {
+    let result = prepare(&wanted).and_then(|(dir, cgroups)| {
         // The main thread runs the loop and starts the agents: they end when it does.
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        runtime.block_on(live(wanted.clone(), dir, begun))
+        runtime.block_on(live(wanted.clone(), dir, cgroups, begun))
     });
     if let Err(error) = &result {
         tracing::error!(error = format!("{error:#}"), "the lab ends");
@@ -80,8 +81,8 @@ pub(crate) fn supervise() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the process a world of its own.
-fn prepare(wanted: &Wanted) -> Result<RunDir> {
+/// Makes the process a world of its own. With agents, cgroups for the nodes as well, or why there are none.
+fn prepare(wanted: &Wanted) -> Result<(RunDir, Result<Cgroups, String>)> {
     let dir = RunDir::new(&wanted.root, &wanted.name)?;
     dir.occupy()?;
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
@@ -99,7 +100,19 @@ fn prepare(wanted: &Wanted) -> Result<RunDir> {
     if wanted.agents {
         mounted.context("cannot mount a bpffs; the kernel needs CONFIG_BPF_SYSCALL")?;
     }
-    Ok(dir)
+    let cgroups = if wanted.agents { cgroups(&dir) } else { Err(anyhow!("nobody judges anything here")) };
+    Ok((dir, cgroups.map_err(|error| format!("{error:#}"))))
+}
+
+/// Makes the cgroup of the lab, for which the process must have no thread yet.
+fn cgroups(dir: &RunDir) -> Result<Cgroups> {
+    let cgroups = Cgroups::plan(dir.name())?;
+    dir.separate(&cgroups)?;
+    let created = cgroups.create();
+    if created.is_err() {
+        cgroups.remove()?;
+    }
+    created.map(|()| cgroups)
 }
 
 /// Tells the process that waits, and lets go of it. Whether it still waited.

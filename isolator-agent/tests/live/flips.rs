@@ -1,39 +1,67 @@
 //! Nothing leaks and nothing is lost while policy flips, an agent is killed, and another one starts: a flow that
-//! both policies deny never passes, one that both allow is never lost. Not here: verdicts as such.
+//! both policies deny never passes, one that both allow is never lost, also where a service is between them. Not
+//! here: verdicts as such.
 
 use super::lab::Live;
+use super::services;
 use serde_json::{Value, json};
-use std::io::{Read, Write};
-use std::process::Stdio;
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Flips unless `ISOLATOR_FLIPS` says otherwise.
 const FLIPS: u64 = 1000;
 const NODE: &str = "n1";
+/// The other node, in labs that have two.
+const OTHER: &str = "n2";
 /// Flows that are tried at the same time.
 const PROBES: usize = 16;
 
-fn pod(name: &str, ports: &[u16]) -> Value {
+/// A pod; `app` is what policies call it, and what services do is its name.
+fn pod(name: &str, app: &str, node: &str, ports: &[u16]) -> Value {
     let ports: Vec<Value> = ports.iter().map(|port| json!({"containerPort": port})).collect();
     json!({"apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": name, "namespace": "shop", "labels": {"app": name}},
-        "spec": {"nodeName": NODE, "containers": [{"name": "c", "image": "x", "ports": ports}]}})
+        "metadata": {"name": name, "namespace": "shop", "labels": {"app": app, "name": name}},
+        "spec": {"nodeName": node, "containers": [{"name": "c", "image": "x", "ports": ports}]}})
 }
 
-/// The server admits its friend on 80; one of two others on 81, which differs; nobody else anything.
+fn network_policy(name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": name, "namespace": "shop"}, "spec": spec})
+}
+
+/// Servers admit their friend, and a captive, on 80; one of two others on 81, which differs; nobody else anything.
 fn policy(other: &str) -> Value {
     let from = |app: &str, port: u16| json!({"from": [{"podSelector": {"matchLabels": {"app": app}}}], "ports": [{"port": port}]});
-    json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
-        "metadata": {"name": "server", "namespace": "shop"},
-        "spec": {"podSelector": {"matchLabels": {"app": "server"}}, "policyTypes": ["Ingress"],
-            "ingress": [from("friend", 80), from(other, 81)]}})
+    network_policy(
+        "server",
+        json!({"podSelector": {"matchLabels": {"app": "server"}}, "policyTypes": ["Ingress"],
+            "ingress": [from("friend", 80), from("captive", 80), from(other, 81)]}),
+    )
+}
+
+/// The friend may go to servers on 80, the captive to one of two others on 80, which differs, and to servers on 81.
+fn leaving(other: &str) -> [Value; 2] {
+    let to = |app: &str, port: u16| json!({"to": [{"podSelector": {"matchLabels": {"app": app}}}], "ports": [{"port": port}]});
+    let of = |app: &str, rules: [Value; 2]| {
+        network_policy(
+            app,
+            json!({"podSelector": {"matchLabels": {"app": app}}, "policyTypes": ["Egress"], "egress": rules}),
+        )
+    };
+    [of("friend", [to("server", 80), to(other, 81)]), of("captive", [to(other, 80), to("server", 81)])]
+}
+
+fn objects() -> Vec<Value> {
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
+    let client = |name: &str| pod(name, name, NODE, &[]);
+    let server = pod("server", "server", NODE, &[80, 81]);
+    vec![server, client("friend"), client("stranger"), client("left"), namespace]
 }
 
 fn bare() -> Option<Live> {
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
-    let pods =
-        [pod("server", &[80, 81]), pod("friend", &[]), pod("stranger", &[]), pod("left", &[]), namespace];
-    Live::up(&pods, &[])
+    Live::up(&objects(), &[])
 }
 
 fn lab() -> Option<Live> {
@@ -43,39 +71,78 @@ fn lab() -> Option<Live> {
     Some(live)
 }
 
+/// Services of a server on this node and of one on the other: their addresses over both families, and port 8080.
+const SERVICES: [[&str; 2]; 2] = [["10.96.0.1", "fd00:96::1"], ["10.96.0.2", "fd00:96::2"]];
+const SERVED: [&str; 2] = ["server", "distant"];
+
+/// The same with a second node and services, without any policy; `ports` are those of the servers behind 8080 and up.
+fn with_services(proxy: &str, ports: &[u16]) -> Option<Live> {
+    let mut objects = objects();
+    objects.extend([pod("distant", "server", OTHER, &[80, 81]), pod("captive", "captive", NODE, &[])]);
+    for (name, addresses) in SERVED.iter().zip(SERVICES) {
+        let ports: Vec<Value> = ports
+            .iter()
+            .zip(8080..)
+            .map(|(target, port)| json!({"name": format!("p{port}"), "port": port, "targetPort": target}))
+            .collect();
+        objects.push(json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": name, "namespace": "shop"},
+            "spec": {"clusterIP": addresses[0], "clusterIPs": addresses, "selector": {"name": name}, "ports": ports}}));
+    }
+    services::up(&objects, proxy, &[])
+}
+
+/// Flows of one kind, as probes take them.
+fn flows(from: &str, to: &[&str], port: u16) -> Vec<Value> {
+    to.iter().map(|to| json!({"from": from, "to": to, "protocol": "TCP", "port": port})).collect()
+}
+
+/// Puts a file and waits until each of these nodes enforces it.
+fn enforce(live: &Live, nodes: &[&str], policies: &[Value]) {
+    let before: Vec<u64> = nodes.iter().map(|node| live.generation(node)).collect();
+    live.put("policy", policies);
+    for (node, before) in nodes.iter().zip(before) {
+        live.until(node, "a change", |status| status["generation"].as_u64().unwrap() > before);
+    }
+}
+
 /// Probes until told to stop, while `meanwhile` does something; then both must have been seen often enough. A lost
-/// first packet of TCP would come again and hide the loss, so drops of the allowed flow are watched for as well.
-fn under_probes(live: &Live, observed: bool, meanwhile: impl FnOnce()) {
-    let flow =
-        |from: &str, port: u16| json!({"from": from, "to": "shop/server", "protocol": "TCP", "port": port});
-    let (allowed, denied) = (flow("shop/friend", 80), flow("shop/stranger", 80));
-    let run_dir = live.agent(NODE).display().to_string();
-    let watched = ["observe", "--run-dir", &run_dir, "--verdict", "dropped", "--count", "1"];
-    let lost = [&watched[..], &["--from-pod", "shop/friend", "--port", "80"]].concat();
-    let mut lost = observed.then(|| live.command(&lost).stdout(Stdio::piped()).spawn().unwrap());
+/// first packet of TCP would come again and hide the loss, so drops of what the friend sends are watched for as well,
+/// on the nodes of `observed`.
+fn under_probes(
+    live: &Live,
+    observed: &[&str],
+    allowed: &[Value],
+    denied: &[Value],
+    meanwhile: impl FnOnce(),
+) {
+    let repeated = |flows: &[Value]| -> Vec<Value> {
+        flows.iter().cycle().take(PROBES.max(flows.len())).cloned().collect()
+    };
+    let (allowed, denied) = (repeated(allowed), repeated(denied));
+    let mut lost: Vec<Child> =
+        observed.iter().map(|node| observe(live, node, &["--from-pod", "shop/friend"])).collect();
     let stop = AtomicBool::new(false);
     let (passed, dropped) = (AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                let many = vec![allowed.clone(); PROBES];
-                let results = live.probe(&many, "10s");
+                let results = live.probe(&allowed, "10s");
                 assert!(
                     results.iter().all(|result| result == "connected"),
                     "an allowed flow was lost: {results:?}"
                 );
-                passed.fetch_add(PROBES as u64, Ordering::Relaxed);
+                passed.fetch_add(results.len() as u64, Ordering::Relaxed);
             }
         });
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                let many = vec![denied.clone(); PROBES];
-                let results = live.probe(&many, "100ms");
+                let results = live.probe(&denied, "100ms");
                 assert!(
                     results.iter().all(|result| result == "timeout"),
                     "a denied flow passed: {results:?}"
                 );
-                dropped.fetch_add(PROBES as u64, Ordering::Relaxed);
+                dropped.fetch_add(results.len() as u64, Ordering::Relaxed);
             }
         });
         // A probe that fails ends its thread by a panic, and the scope with it; but only once this returns.
@@ -88,7 +155,7 @@ fn under_probes(live: &Live, observed: bool, meanwhile: impl FnOnce()) {
     let (passed, dropped) = (passed.into_inner(), dropped.into_inner());
     eprintln!("{passed} allowed flows all connected, {dropped} denied flows all timed out");
     assert!(passed > 0 && dropped > 0, "no probe was sent meanwhile");
-    if let Some(observer) = &mut lost {
+    for observer in &mut lost {
         let ended = observer.try_wait().unwrap();
         let _ended_already = observer.kill();
         let mut said = String::new();
@@ -97,24 +164,103 @@ fn under_probes(live: &Live, observed: bool, meanwhile: impl FnOnce()) {
     }
 }
 
+/// Waits on a node for a packet that is dropped.
+fn observe(live: &Live, node: &str, which: &[&str]) -> Child {
+    let run_dir = live.agent(node).display().to_string();
+    let words = ["observe", "--run-dir", &run_dir, "--verdict", "dropped", "--count", "1"];
+    live.command(&[&words[..], which].concat()).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// Does `flip` as often as wanted, with what is to be put each time.
+fn flip(mut flip: impl FnMut(&str)) {
+    let flips: u64 = std::env::var("ISOLATOR_FLIPS").ok().map_or(FLIPS, |number| number.parse().unwrap());
+    for number in 0..flips {
+        flip(if number % 2 == 0 { "stranger" } else { "left" });
+    }
+}
+
 #[test]
 fn flipping_between_two_policies_never_leaks_and_never_loses() {
     let Some(live) = lab() else { return };
-    let flips: u64 = std::env::var("ISOLATOR_FLIPS").ok().map_or(FLIPS, |number| number.parse().unwrap());
-    under_probes(&live, true, || {
-        for flip in 0..flips {
-            let before = live.generation(NODE);
-            live.put("policy", &[policy(if flip % 2 == 0 { "stranger" } else { "left" })]);
-            live.until(NODE, "a flip", |status| status["generation"].as_u64().unwrap() > before);
-        }
+    let allowed = flows("shop/friend", &["shop/server"], 80);
+    let denied = flows("shop/stranger", &["shop/server"], 80);
+    under_probes(&live, &[NODE], &allowed, &denied, || {
+        flip(|other| enforce(&live, &[NODE], &[policy(other)]));
     });
+}
+
+/// Both judgements of what goes through a service flip: the sender's rules, and those of backends here and elsewhere.
+#[test]
+fn flipping_under_services_never_leaks_and_never_loses() {
+    let Some(live) = with_services("nftables", &[80]) else { return };
+    let both = |other: &str| [&leaving(other)[..], &[policy(other)]].concat();
+    let nodes = [NODE, OTHER];
+    enforce(&live, &nodes, &both("left"));
+    let to = SERVICES.concat();
+    let allowed = flows("shop/friend", &to, 8080);
+    // The stranger is not admitted, the captive may not leave.
+    let denied = [flows("shop/stranger", &to, 8080), flows("shop/captive", &to, 8080)].concat();
+    under_probes(&live, &nodes, &allowed, &denied, || flip(|other| enforce(&live, &nodes, &both(other))));
+}
+
+/// A connection through a service stops when policy stops to allow it, at whichever end, and goes on when it allows it
+/// again.
+#[test]
+fn connections_through_services_are_judged_again() {
+    const PORT: u16 = 7000;
+    let Some(live) = with_services("nftables", &[PORT]) else { return };
+    let isolate = |app: &str, way: &str| {
+        vec![network_policy(app, json!({"podSelector": {"matchLabels": {"app": app}}, "policyTypes": [way]}))]
+    };
+    // None is closed before all are judged: its last packets would be taken for another's.
+    let mut open = Vec::new();
+    for (server, addresses) in SERVED.iter().zip(SERVICES) {
+        let through = SocketAddr::new(addresses[0].parse().unwrap(), 8080);
+        let (mut there, mut here, listener) =
+            live.connection(&format!("shop/{server}"), "shop/friend", PORT, Some(through));
+        let mut heard = [0; 1];
+        for (number, policies) in
+            [isolate("friend", "Egress"), isolate("server", "Ingress")].iter().enumerate()
+        {
+            // Whatever this connection has sent before has been answered: what is dropped from now on is new.
+            here.write_all(b"a").unwrap();
+            there.read_exact(&mut heard).unwrap();
+            let (judge, changed): (_, &[&str]) = match number {
+                0 => (NODE, &[NODE]),
+                _ => (if *server == SERVED[0] { NODE } else { OTHER }, &[NODE, OTHER]),
+            };
+            let mut observer = observe(&live, judge, &["--from-pod", "shop/friend", "--timeout", "30"]);
+            enforce(&live, changed, policies);
+            here.write_all(b"b").unwrap();
+            let mut said = String::new();
+            observer.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+            observer.wait().unwrap();
+            assert!(
+                said.contains(&format!(":{PORT} ")) && said.contains("default deny"),
+                "{server}, {policies:?}: {said:?}"
+            );
+            there.set_nonblocking(true).unwrap();
+            let passed = there.read(&mut heard);
+            assert!(
+                passed.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock),
+                "{server}: what is denied has passed: {passed:?}"
+            );
+            there.set_nonblocking(false).unwrap();
+            enforce(&live, changed, &[]);
+            there.read_exact(&mut heard).unwrap();
+            assert_eq!(&heard, b"b", "{server}: goes on where it stopped");
+        }
+        open.push((there, here, listener));
+    }
 }
 
 #[test]
 fn killing_and_restarting_the_agent_never_leaks_and_never_loses() {
     let Some(live) = lab() else { return };
     // The agent serves the observers, so none can watch while it is killed.
-    under_probes(&live, false, || {
+    let allowed = flows("shop/friend", &["shop/server"], 80);
+    let denied = flows("shop/stranger", &["shop/server"], 80);
+    under_probes(&live, &[], &allowed, &denied, || {
         for _ in 0..3 {
             let pid = live.status(NODE)["process"]["pid"].clone();
             let generation = live.generation(NODE);
@@ -159,14 +305,13 @@ fn a_broken_edit_keeps_the_last_good_version_and_says_so() {
 #[test]
 fn a_connection_that_waits_goes_on_when_its_endpoint_becomes_isolated() {
     let Some(live) = bare() else { return };
-    let (mut server, mut client) = live.connection("shop/server", "shop/friend", 7000);
+    let (mut server, mut client, _listener) = live.connection("shop/server", "shop/friend", 7000, None);
     // From now on the friend takes nothing in but answers. It has said nothing, and goes on saying nothing.
-    let isolate = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
-        "metadata": {"name": "friend", "namespace": "shop"},
-        "spec": {"podSelector": {"matchLabels": {"app": "friend"}}, "policyTypes": ["Ingress"]}});
-    let before = live.generation(NODE);
-    live.put("policy", &[isolate]);
-    live.until(NODE, "the isolation", |status| status["generation"].as_u64().unwrap() > before);
+    let isolate = network_policy(
+        "friend",
+        json!({"podSelector": {"matchLabels": {"app": "friend"}}, "policyTypes": ["Ingress"]}),
+    );
+    enforce(&live, &[NODE], &[isolate]);
     server.write_all(b"late answer\n").unwrap();
     let mut heard = [0; 12];
     client.read_exact(&mut heard).unwrap();

@@ -1,11 +1,12 @@
 //! A lab with agents for one test: made from manifests, changed, probed, taken away. Not here: expectations.
 
-use isolator_agent::lab::load_record;
+use isolator_agent::lab::{Record, load_record};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -23,6 +24,12 @@ pub(super) fn path() -> OsString {
     path
 }
 
+/// Says that the calling test cannot run here, past the test runner, which would keep it; `cargo xtask test` counts it.
+pub(super) fn skip(why: &str) {
+    // One piece, so that nothing gets into the line.
+    std::io::stdout().write_all(format!("\nSKIPPED: {why}\n").as_bytes()).unwrap();
+}
+
 /// One lab, with a folder of its own; both go with this value.
 pub(super) struct Live {
     folder: PathBuf,
@@ -34,7 +41,7 @@ impl Live {
     pub(super) fn up(objects: &[Value], more: &[&str]) -> Option<Live> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: needs root");
+            skip("labs need root");
             return None;
         }
         let name = format!("live-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -95,12 +102,25 @@ impl Live {
         results
     }
 
-    /// A connection between two pods: the server's end and the client's, whose reads give up after some seconds.
-    pub(super) fn connection(&self, server: &str, client: &str, port: u16) -> (TcpStream, TcpStream) {
-        let labs = self.folder.join("labs");
-        let (_, record) = load_record(Some(&labs), Some(&self.name)).unwrap();
+    /// What is in the lab.
+    pub(super) fn record(&self) -> Record {
+        load_record(Some(&self.labs()), Some(&self.name)).unwrap().1
+    }
+
+    /// A connection between two pods: the server's end and the client's, whose reads give up after some seconds, and
+    /// the listener, without which nobody could tell which of them is the server. The client connects to `through`, if
+    /// that is given.
+    pub(super) fn connection(
+        &self,
+        server: &str,
+        client: &str,
+        port: u16,
+        through: Option<SocketAddr>,
+    ) -> (TcpStream, TcpStream, TcpListener) {
+        let record = self.record();
         let address =
             record.pods[server].place.addresses.iter().find(|address| address.is_ipv4()).copied().unwrap();
+        let through = through.unwrap_or((address, port).into());
         let inside = |pod: &str| File::open(record.netns(&record.pods[pod].place)).unwrap();
         let (server, client) = (inside(server), inside(client));
         // Sockets stay in the namespace that they were made in; threads that have moved never come back.
@@ -111,12 +131,13 @@ impl Live {
         let listener = listener.join().unwrap();
         let connected = std::thread::spawn(move || {
             move_into_link_name_space(client.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            TcpStream::connect_timeout(&(address, port).into(), PATIENCE).unwrap()
+            TcpStream::connect_timeout(&through, PATIENCE).unwrap()
         });
         let (accepted, _) = listener.accept().unwrap();
         let connected = connected.join().unwrap();
+        accepted.set_read_timeout(Some(PATIENCE)).unwrap();
         connected.set_read_timeout(Some(PATIENCE)).unwrap();
-        (accepted, connected)
+        (accepted, connected, listener)
     }
 
     /// The folder of labs, and the name of this one in it.

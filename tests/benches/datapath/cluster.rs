@@ -10,8 +10,8 @@ use isolator_policy::datapath::compiled::Compiled;
 use isolator_policy::meaning::compile::compile;
 use isolator_policy::model::{
     Action, ContainerPort, Labels, Namespace, NamespaceMatch, Node, Operator, Part, Peer, Peers, Pod, PodKey,
-    Policy, PolicyKey, PolicyKind, PortMatch, Ports, Requirement, Rule, RuleField, Rules, Selector, Subject,
-    Tier,
+    Policy, PolicyKey, PolicyKind, PortMatch, Ports, Requirement, Rule, RuleField, Rules, Selector, Service,
+    ServiceKey, ServicePort, Subject, TargetPort, Tier,
 };
 
 /// Node of the endpoints.
@@ -66,6 +66,26 @@ pub(crate) fn first(v4: bool) -> u32 {
 /// A peer's address.
 pub(crate) fn peer(v4: bool, number: u32) -> Addr {
     with_end(v4, first(v4) + number)
+}
+
+/// The last four bytes of the first service's address.
+pub(crate) fn first_service(v4: bool) -> u32 {
+    if v4 { 0x0a60_0000 } else { 0x0200_0000 }
+}
+
+/// A service's address.
+pub(crate) fn service(v4: bool, number: u32) -> Addr {
+    with_end(v4, first_service(v4) + number)
+}
+
+/// A pod of the node that is one of the peers, and is not restricted itself.
+pub(crate) fn sender() -> PodKey {
+    PodKey { namespace: "measured".to_owned(), name: "sender".to_owned() }
+}
+
+/// Its address.
+pub(crate) fn sender_addr(v4: bool) -> Addr {
+    local(v4, Role::ALL.len() as u32)
 }
 
 fn local(v4: bool, number: u32) -> Addr {
@@ -198,6 +218,25 @@ pub(crate) fn compiled(addresses: u32, policies: u32, shape: Shape) -> Compiled 
         let own = labels([("role", "peer".to_owned()), ("app", app(i / NAMESPACES))]);
         objects.push(pod(key, own, "elsewhere", vec![peer(true, i), peer(false, i)]));
     }
+    if shape.services() > 0 {
+        let own = labels([("name", "sender".to_owned()), ("role", "peer".to_owned())]);
+        objects.push(pod(sender(), own, NODE, vec![sender_addr(true), sender_addr(false)]));
+    }
+    objects.extend((0..shape.services()).map(|number| {
+        Object::Service(Service {
+            key: ServiceKey { namespace: namespace(number), name: format!("service-{number}") },
+            labels: Labels::new(),
+            selector: labels([("app", app(number))]),
+            addresses: vec![service(true, number), service(false, number)],
+            ports: vec![ServicePort {
+                name: String::new(),
+                protocol: 6,
+                port: 80,
+                target: TargetPort::Number(80),
+                node_port: None,
+            }],
+        })
+    }));
     let mut index = Index::new(Options::default());
     index.apply(Change::Reset(objects));
     compile(&index.snapshot(), NODE)

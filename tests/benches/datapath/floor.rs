@@ -37,14 +37,15 @@ pub(crate) struct Floor {
 }
 
 impl Floor {
-    /// Loads them over the maps pinned in `pins`. `base` is the first cell of the row that the floor reads.
-    pub(crate) fn load(pins: &Path, base: u32, generation: u32, endpoint: u32) -> Result<Floor> {
+    /// Loads them over the maps pinned in `pins`. `base` is the first cell of the row that the floor reads, `mark`
+    /// what every packet carries.
+    pub(crate) fn load(pins: &Path, base: u32, generation: u32, endpoint: u32, mark: u32) -> Result<Floor> {
         let mut loader = EbpfLoader::new();
         for (map, ..) in tables::ALL {
             loader.map_pin_path(map, pins.join(map));
         }
         loader.override_global("BASE", &base, true).override_global("GENERATION", &generation, true);
-        loader.override_global("ENDPOINT", &endpoint, true);
+        loader.override_global("ENDPOINT", &endpoint, true).override_global("MARK", &mark, true);
         let mut ebpf = loader.load(FLOOR).context("load the floor programs")?;
         for name in [EMPTY, PARSE, DENSE, LRU, INSERT, TURN] {
             let program: &mut SchedClassifier =

@@ -33,14 +33,21 @@ const USAGE: &str = "Usage: cargo xtask bench datapath [--addresses N,…] [--po
 /// Addresses and policies of the clusters in which shapes of policies are compared.
 const SHAPED: (u32, u32) = (1_000, 10);
 /// The shapes, each small and large.
-const SHAPES: [Shape; 6] = [
+const SHAPES: [Shape; 9] = [
     Shape::Prefixes(64),
     Shape::Prefixes(10_000),
-    Shape::Ranges(2),
-    Shape::Ranges(1_000),
+    // Searched, and from 17 on looked up in an index.
+    Shape::Ranges(SHORT),
+    Shape::Ranges(16),
+    Shape::Ranges(17),
+    Shape::Ranges(LONG),
     Shape::Denies(2),
     Shape::Denies(1_000),
+    Shape::Services(512),
 ];
+/// Ranges of the shortest and of the longest port set.
+const SHORT: u32 = 2;
+const LONG: u32 = 4_096;
 
 fn numbers(text: &str) -> Result<Vec<u32>> {
     text.split(',').map(|n| n.parse().with_context(|| format!("'{n}' is no number\n{USAGE}"))).collect()

@@ -1,6 +1,8 @@
 //! What is measured, and how: every case beside its floor, several rounds in rotating order, the least of all.
 //! Not here: the cluster, the printing.
 
+mod service;
+
 use crate::cluster::{Role, compiled, first, peer};
 use crate::floor::{self, Floor, by_id};
 use crate::shape::Shape;
@@ -15,7 +17,7 @@ use isolator_policy::datapath::diff::diff;
 use isolator_policy::datapath::frame::{CLIENT_PORT, Frame};
 use isolator_policy::datapath::image::Image;
 use isolator_policy::datapath::layout::{Attachment, Params, layout};
-use std::collections::BTreeMap;
+use isolator_policy::model::PodKey;
 use std::path::Path;
 
 /// Test runs arrive at the loopback interface.
@@ -38,11 +40,16 @@ pub(crate) enum Case {
     Denied,
     /// Not allowed, and might be an answer.
     Stray,
+    /// Of a flow through a service to a backend on the same node, sent and received.
+    Here,
+    /// The same to a backend elsewhere, sent and leaving the node.
+    Elsewhere,
 }
 
 impl Case {
-    const ALL: [Case; 6] =
+    const DIRECT: [Case; 6] =
         [Case::Stateless, Case::Tracked, Case::Reply, Case::New, Case::Denied, Case::Stray];
+    const THROUGH_SERVICES: [Case; 2] = [Case::Here, Case::Elsewhere];
 
     /// As printed.
     pub(crate) fn name(self) -> &'static str {
@@ -53,12 +60,14 @@ impl Case {
             Case::New => "new connection",
             Case::Denied => "denied, opening",
             Case::Stray => "denied, not opening",
+            Case::Here => "service, backend here",
+            Case::Elsewhere => "service, elsewhere",
         }
     }
 
     fn role(self) -> Role {
         match self {
-            Case::Stateless => Role::Open,
+            Case::Stateless | Case::Here | Case::Elsewhere => Role::Open,
             Case::Tracked | Case::New => Role::Server,
             Case::Reply => Role::Client,
             Case::Denied | Case::Stray => Role::Closed,
@@ -71,6 +80,7 @@ impl Case {
             Case::Stateless | Case::Denied | Case::Stray => floor::DENSE,
             Case::Tracked | Case::Reply => floor::LRU,
             Case::New => floor::INSERT,
+            Case::Here | Case::Elsewhere => service::DIRECT,
         }
     }
 }
@@ -96,6 +106,7 @@ pub(crate) struct Line {
 pub(crate) struct Bench<'a> {
     pins: &'a Path,
     addresses: u32,
+    shape: Shape,
     loaded: Loaded,
     compiled: Compiled,
     image: Image,
@@ -109,13 +120,14 @@ impl<'a> Bench<'a> {
         let loaded = Loaded::open(pins, &Capacities::default())?;
         let fd = |direction| by_id(loaded.programs.id(direction));
         let programs = [fd(Direction::Egress)?, fd(Direction::Ingress)?];
-        Ok(Bench { pins, addresses, loaded, compiled, image: Image::default(), programs })
+        Ok(Bench { pins, addresses, shape, loaded, compiled, image: Image::default(), programs })
     }
 
     /// All cases.
     pub(crate) fn run(mut self, rounds: u32, packets: u32) -> Result<Vec<Line>> {
+        let cases: &[Case] = if self.shape.services() > 0 { &Case::THROUGH_SERVICES } else { &Case::DIRECT };
         let mut lines: Vec<Line> = Vec::new();
-        for case in Case::ALL {
+        for case in cases.iter().copied() {
             let live = LIVE.into_iter().filter(|live| *live <= self.addresses);
             // A new connection of one peer would soon find its port taken.
             let live = live.filter(|live| case != Case::New || *live > 1);
@@ -125,13 +137,17 @@ impl<'a> Bench<'a> {
             }
         }
         for round in 0..rounds {
-            for turn in 0..Case::ALL.len() {
-                let case = Case::ALL[(turn + round as usize) % Case::ALL.len()];
-                let endpoint = self.attach(case.role())?;
+            for turn in 0..cases.len() {
+                let case = cases[(turn + round as usize) % cases.len()];
+                let endpoint = self.attach([(IFINDEX, case.role().pod())])?;
                 let row = endpoint.row(self.image.state.generation, Direction::Ingress);
-                let mut floor = Floor::load(self.pins, row.base, self.image.state.generation, endpoint.id)?;
+                let generation = self.image.state.generation;
+                let mut floor = Floor::load(self.pins, row.base, generation, endpoint.id, 0)?;
                 for line in lines.iter_mut().filter(|line| line.case == case) {
-                    let [empty, ours, least] = self.measure(&mut floor, line, round, packets)?;
+                    let [empty, ours, least] = match case {
+                        Case::Here | Case::Elsewhere => self.through_service(line, packets)?,
+                        _ => self.measure(&mut floor, line, round, packets)?,
+                    };
                     line.empty = line.empty.min(empty);
                     line.ours = line.ours.min(ours);
                     line.floor = line.floor.min(least);
@@ -141,12 +157,13 @@ impl<'a> Bench<'a> {
         Ok(lines)
     }
 
-    /// Makes the endpoint of a role the one at the interface of test runs.
-    fn attach(&mut self, role: Role) -> Result<Endpoint> {
+    /// Makes these pods the endpoints. Answers the one at the interface of test runs.
+    fn attach<const N: usize>(&mut self, pods: [(u32, PodKey); N]) -> Result<Endpoint> {
         let params =
             Params { ticks_per_second: 1 << 20, events_per_second: 100, capacities: Default::default() };
-        let attachments = BTreeMap::from([(IFINDEX, Attachment::of(Some(role.pod())))]);
-        let next = layout(&self.image, &self.compiled, &attachments, &params)?;
+        let attachments = pods.map(|(ifindex, pod)| (ifindex, Attachment::of(Some(pod)))).into();
+        let mut next = layout(&self.image, &self.compiled, &attachments, &params)?;
+        next.marking = service::MARKING;
         self.loaded.store.apply(&diff(&self.image, &next))?;
         self.image = next;
         self.image.endpoints.get(&IFINDEX).copied().context("the endpoint is not in the image")
@@ -180,7 +197,7 @@ impl<'a> Bench<'a> {
                 floor.run(from_pod, &sent(Frame::SYN), &mut peers_receive, live)?;
                 floor.run(to_pod, &received(Frame::SYN_ACK), &mut peers_send, live)?;
             }
-            Case::Stateless | Case::New | Case::Denied | Case::Stray => {}
+            _ => {}
         }
         let opens = matches!(case, Case::New | Case::Denied);
         let frame = received(if opens { Frame::SYN } else { Frame::ACK });

@@ -24,6 +24,8 @@ pub(crate) enum Shape {
     Ranges(u32),
     /// Peers are pods, allowed by their labels, and this many rules deny other pods and other ports.
     Denies(u32),
+    /// Peers are pods, allowed by their labels, and there are this many services: what goes through them is measured.
+    Services(u32),
 }
 
 impl Shape {
@@ -34,12 +36,18 @@ impl Shape {
             Shape::Prefixes(number) => format!("{number} prefixes"),
             Shape::Ranges(number) => format!("{number} port ranges"),
             Shape::Denies(number) => format!("{number} rules that deny"),
+            Shape::Services(number) => format!("{number} services"),
         }
     }
 
     /// Whether the peers are pods.
     pub(crate) fn peers_are_pods(self) -> bool {
         !matches!(self, Shape::Prefixes(_))
+    }
+
+    /// How many services there are.
+    pub(crate) fn services(self) -> u32 {
+        if let Shape::Services(number) = self { number } else { 0 }
     }
 
     /// The section that allows the peers.
@@ -65,7 +73,9 @@ impl Shape {
                 debug_assert!(first(true).trailing_zeros() >= PREFIX_BITS);
                 (0..number).flat_map(|number| [block(true, number), block(false, number)]).collect()
             }
-            Shape::Selectors | Shape::Ranges(_) | Shape::Denies(_) => vec![pods("role", "peer".to_owned())],
+            Shape::Selectors | Shape::Ranges(_) | Shape::Denies(_) | Shape::Services(_) => {
+                vec![pods("role", "peer".to_owned())]
+            }
         }
     }
 

@@ -8,7 +8,12 @@ pub(crate) struct Reader {
     count: Count,
     /// A test program announced its tests and has not told their result.
     open: bool,
+    /// Tests of it that said they cannot run here; it counts them among the passed ones.
+    skipped: u32,
 }
+
+/// How a test says so, on a line of its own and past the runner, which keeps what a passing test prints.
+const SKIPPED: &str = "SKIPPED: ";
 
 impl Reader {
     /// Takes one line of standard output.
@@ -20,7 +25,12 @@ impl Reader {
         {
             self.close();
             self.open = true;
-        } else if let Some(count) = result(line) {
+        } else if self.open && line.starts_with(SKIPPED) {
+            self.skipped += 1;
+        } else if let Some(mut count) = result(line) {
+            let skipped = std::mem::take(&mut self.skipped).min(count.passed);
+            count.passed -= skipped;
+            count.skipped += skipped;
             self.count += count;
             self.open = false;
         }
@@ -30,6 +40,7 @@ impl Reader {
     fn close(&mut self) {
         if self.open {
             self.count.failed += 1;
+            self.skipped = 0;
             self.open = false;
         }
     }
@@ -81,6 +92,13 @@ test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
     fn results_of_several_programs_add_up() {
         assert_eq!(read(TWO, false), Count { passed: 1, failed: 1, skipped: 1 });
         assert_eq!(read("", true), Count::default());
+    }
+
+    #[test]
+    fn a_test_that_cannot_run_is_counted_as_skipped() {
+        let text = TWO.replace("test b ... ignored", "test b ... \nSKIPPED: no cgroups here\nok");
+        assert_eq!(read(&text, false), Count { passed: 0, failed: 1, skipped: 2 });
+        assert_eq!(read(&format!("SKIPPED: nothing\n{TWO}"), false), read(TWO, false));
     }
 
     #[test]

@@ -109,7 +109,7 @@ pub struct ExplainArgs {
     /// The sender: a pod, an address, or `node:NAME`.
     #[arg(value_name = "FROM")]
     pub from: String,
-    /// The receiver: a pod, an address, or `node:NAME`.
+    /// The receiver: a pod, an address, `node:NAME`, or `svc:NAMESPACE/NAME`. For a service, each backend is explained.
     #[arg(value_name = "TO")]
     pub to: String,
     /// Protocol and port, or ICMP and its type.

@@ -1,5 +1,5 @@
-//! `isolator policy explain`: why a flow gets its verdict, as prose and as JSON. Not here: the reading itself
-//! (`meaning::explain` in `isolator-policy`).
+//! `isolator policy explain`: why a flow gets its verdict, as prose and as JSON; for a flow to a service, why it gets
+//! that at each backend. Not here: the reading itself (`meaning::explain` in `isolator-policy`).
 
 mod prose;
 mod suggest;
@@ -8,16 +8,17 @@ use crate::cli::Exit;
 use crate::cli::args::{ExplainArgs, Global};
 use crate::cli::offline::{Offline, load_and_warn};
 use crate::cli::output::Screen;
+use crate::cli::translated::{self, Target};
 use crate::cli::verdicts::word;
-use crate::cli::{translated, words};
+use crate::cli::words;
 use crate::flows::text::protocol_name;
 use anyhow::{Result, anyhow};
 use isolator_common::policy::Direction;
 use isolator_policy::meaning::explain::{Explanation, PolicyReading, RuleReading, SideReading, explain};
-use isolator_policy::meaning::flow::FlowSpec;
+use isolator_policy::meaning::flow::{End, FlowError, FlowSpec, find};
 use isolator_policy::meaning::oracle::FlowVerdict;
 use isolator_policy::meaning::why::By;
-use isolator_policy::model::{Place, PolicyKey, Problem, Severity, ip};
+use isolator_policy::model::{Place, PolicyKey, Problem, ServiceKey, Severity, ip};
 use isolator_policy::phrase;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -89,38 +90,121 @@ struct RuleView {
     not_enforced: Vec<String>,
 }
 
-/// Explains one flow. [`Exit::Bad`] when it is denied.
+/// An explanation of a flow to a service, as JSON.
+#[derive(Debug, Serialize)]
+struct ServiceView {
+    from: String,
+    to: String,
+    protocol: String,
+    port: u16,
+    /// `depends` where backends differ.
+    verdict: &'static str,
+    /// The whole of it in a few sentences.
+    summary: String,
+    services: Vec<String>,
+    /// One explanation for each backend that is ready, and has an address of a family that the sender has.
+    backends: Vec<View>,
+}
+
+/// How a service is named.
+const SERVICE: &str = "svc:";
+
+/// Explains one flow. [`Exit::Bad`] when it is denied, also when only some backends of a service deny it.
 pub(super) fn run(args: &ExplainArgs, global: &Global, screen: &Screen) -> Result<Exit> {
     let ExplainArgs { from, to, port, folder } = args;
     let text = |error: String| anyhow!(error);
     let (protocol, port) = words::protocol_and_port(port).map_err(text)?;
-    let flow =
-        FlowSpec { from: words::end(from).map_err(text)?, to: words::end(to).map_err(text)?, protocol, port };
+    let from = words::end(from).map_err(text)?;
     let offline = load_and_warn(folder, global)?;
-    translated::refuse(&offline.snapshot, &flow)?;
-    let Explanation { egress, ingress } = explain(&offline.snapshot, &flow)?;
+    let snapshot = &offline.snapshot;
+    if let Some(name) = to.strip_prefix(SERVICE) {
+        let target = translated::named(snapshot, &service(name)?, protocol, port)?;
+        return through(&offline, &from, to.clone(), (protocol, port), target, screen);
+    }
+    let flow = FlowSpec { from, to: words::end(to).map_err(text)?, protocol, port };
+    if let Some(target) = translated::find(snapshot, &flow)? {
+        return through(&offline, &flow.from, flow.to.to_string(), (protocol, port), target, screen);
+    }
+    let view = view(&offline, &flow)?;
+    screen.one(&view, |screen| prose::prose(&view, screen))?;
+    Ok(exit(view.verdict))
+}
+
+fn service(name: &str) -> Result<ServiceKey> {
+    match name.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+            Ok(ServiceKey { namespace: namespace.to_owned(), name: name.to_owned() })
+        }
+        _ => Err(anyhow!("`{SERVICE}{name}` is no service: write {SERVICE}NAMESPACE/NAME")),
+    }
+}
+
+fn exit(verdict: &str) -> Exit {
+    if verdict == word(true) { Exit::Good } else { Exit::Bad }
+}
+
+/// Explains a flow to a service, by its backends.
+fn through(
+    offline: &Offline,
+    from: &End,
+    to: String,
+    (protocol, port): (u8, u16),
+    target: Target,
+    screen: &Screen,
+) -> Result<Exit> {
+    let mut backends = Vec::new();
+    let mut other_family = None;
+    for (addr, port) in target.backends {
+        let flow = FlowSpec { from: from.clone(), to: End::Address(addr), protocol, port };
+        match find(&offline.snapshot, &flow) {
+            Err(error @ FlowError::DifferentFamilies(..)) => other_family = Some(error),
+            _ => backends.push(view(offline, &flow)?),
+        }
+    }
+    if let (true, Some(error)) = (backends.is_empty(), other_family) {
+        return Err(error.into());
+    }
+    let allowing = backends.iter().filter(|backend| backend.verdict == word(true)).count();
+    let view = ServiceView {
+        from: from.to_string(),
+        to,
+        protocol: protocol_name(protocol),
+        port,
+        verdict: match allowing {
+            0 => word(false),
+            all if all == backends.len() => word(true),
+            _ => "depends",
+        },
+        summary: prose::of_backends(allowing, backends.len()),
+        services: target.services.iter().map(ToString::to_string).collect(),
+        backends,
+    };
+    screen.one(&view, |screen| prose::service(&view, screen))?;
+    Ok(exit(view.verdict))
+}
+
+/// Explains a flow that ends where it is sent to.
+fn view(offline: &Offline, flow: &FlowSpec) -> Result<View> {
+    let Explanation { egress, ingress } = explain(&offline.snapshot, flow)?;
     let verdict = FlowVerdict { egress: egress.side.clone(), ingress: ingress.side.clone() };
-    let allowed = verdict.allowed();
-    let texts = Texts::new(&offline, [&egress, &ingress]);
+    let texts = Texts::new(offline, [&egress, &ingress]);
     let suggested = |reading: &SideReading, direction| {
         let isolated = matches!(reading.side.by, By::DefaultDeny { .. });
-        isolated.then(|| suggest::policy(&offline.snapshot, reading, direction, &flow)).flatten()
+        isolated.then(|| suggest::policy(&offline.snapshot, reading, direction, flow)).flatten()
     };
     let suggestions = [suggested(&egress, Direction::Egress), suggested(&ingress, Direction::Ingress)];
     let [out, into] = suggestions;
     let (egress, ingress) = (side(egress, &texts, out), side(ingress, &texts, into));
-    let view = View {
+    Ok(View {
         from: flow.from.to_string(),
         to: flow.to.to_string(),
-        protocol: protocol_name(protocol),
-        port,
-        verdict: word(allowed),
-        summary: prose::summary(&flow, &egress, &ingress),
+        protocol: protocol_name(flow.protocol),
+        port: flow.port,
+        verdict: word(verdict.allowed()),
+        summary: prose::summary(flow, &egress, &ingress),
         egress,
         ingress,
-    };
-    screen.one(&view, |screen| prose::prose(&view, screen))?;
-    Ok(if allowed { Exit::Good } else { Exit::Bad })
+    })
 }
 
 /// What files say of policies: where they stand, and what of them is not enforced.

@@ -1,6 +1,6 @@
 //! An explanation as a person reads it at night: the answer first, then why, then what to do. Not here: finding it out.
 
-use super::{PolicyView, RuleView, SideView, View};
+use super::{PolicyView, RuleView, ServiceView, SideView, View};
 use crate::cli::output::{Screen, Tone, count};
 use crate::cli::verdicts::word;
 use isolator_common::policy::Direction;
@@ -23,6 +23,30 @@ pub(super) fn summary(flow: &FlowSpec, egress: &SideView, ingress: &SideView) ->
         format!("{} {}", sentence(egress, "leave", &flow.from), sentence(ingress, "enter", &flow.to));
     if !is_allowed(egress) && !is_allowed(ingress) {
         text.push_str(" Both sides need a change.");
+    }
+    text
+}
+
+/// What backends say together.
+pub(super) fn of_backends(allowing: usize, all: usize) -> String {
+    match allowing {
+        0 => "No backend may be reached.".to_owned(),
+        some if some == all => "Every backend may be reached.".to_owned(),
+        some => format!(
+            "{some} of {all} backends may be reached; which one it is, the node's service proxy picks."
+        ),
+    }
+}
+
+/// All of a flow to a service: the backends one after the other.
+pub(super) fn service(view: &ServiceView, screen: &Screen) -> String {
+    let ServiceView { from, to, protocol, port, verdict, summary, services, backends } = view;
+    let names = services.join(", ");
+    let painted = painted(verdict, screen);
+    let mut text = format!("{from} -> {to} (service {names}) {protocol}/{port}: {painted}\n{summary}\n");
+    for backend in backends {
+        text.push('\n');
+        text.push_str(&prose(backend, screen));
     }
     text
 }
