@@ -36,18 +36,18 @@ const SHAPED: (u32, u32) = (1_000, 10);
 const SHAPES: [Shape; 9] = [
     Shape::Prefixes(64),
     Shape::Prefixes(10_000),
-    // Searched, and from 17 on looked up in an index.
+    // With the gaps between them 3 and 15 intervals, which are searched, and 17 and 4,095, which have an index.
     Shape::Ranges(SHORT),
-    Shape::Ranges(16),
-    Shape::Ranges(17),
+    Shape::Ranges(8),
+    Shape::Ranges(9),
     Shape::Ranges(LONG),
     Shape::Denies(2),
     Shape::Denies(1_000),
     Shape::Services(512),
 ];
-/// Ranges of the shortest and of the longest port set.
+/// Ranges of the shortest port set, and of the longest that a list may have.
 const SHORT: u32 = 2;
-const LONG: u32 = 4_096;
+const LONG: u32 = 2_048;
 
 fn numbers(text: &str) -> Result<Vec<u32>> {
     text.split(',').map(|n| n.parse().with_context(|| format!("'{n}' is no number\n{USAGE}"))).collect()
