@@ -6,14 +6,21 @@
 //! when the edit began, by the same clock: just before a finished file is moved into its place.
 
 mod agent;
+#[path = "../shared/flags.rs"]
+mod flags;
+#[path = "../shared/machine.rs"]
+mod machine;
 mod manifests;
+#[path = "../shared/percentile.rs"]
+mod percentile;
 
 use agent::Agent;
 use anyhow::{Context, Result, bail};
+use flags::Flags;
 use isolator_agent::status::Phases;
 use manifests::Manifests;
+use percentile::percentile;
 use serde_json::json;
-use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -33,44 +40,32 @@ struct Wanted {
 const USAGE: &str =
     "Usage: cargo xtask bench apply [--daemon PATH] [--pods N,…] [--policies N,…] [-o table|json]";
 
-fn numbers(text: &str) -> Result<Vec<u32>> {
-    text.split(',').map(|n| n.parse().with_context(|| format!("'{n}' is no number\n{USAGE}"))).collect()
-}
-
-fn wanted() -> Result<Option<Wanted>> {
+fn wanted() -> Result<Wanted> {
     let mut wanted = Wanted {
         daemon: "target/release/isolator".into(),
         pods: vec![10, 1_000, 100_000],
         policies: vec![10, 1_000, 10_000],
         json: false,
     };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(flag) = arguments.next() {
-        let mut value = || arguments.next().with_context(|| format!("{flag} needs a value\n{USAGE}"));
+    let mut flags = Flags::new(USAGE);
+    while let Some(flag) = flags.next() {
         match flag.as_str() {
-            // Cargo adds it.
-            "--bench" => {}
-            "-h" | "--help" => return Ok(None),
-            "--daemon" => wanted.daemon = value()?.into(),
-            "--pods" => wanted.pods = numbers(&value()?)?,
-            "--policies" => wanted.policies = numbers(&value()?)?,
-            "-o" => match value()?.as_str() {
-                "table" => wanted.json = false,
-                "json" => wanted.json = true,
-                other => bail!("there is no output '{other}'\n{USAGE}"),
-            },
-            other => bail!("there is no flag '{other}'\n{USAGE}"),
+            "--daemon" => wanted.daemon = flags.value()?.into(),
+            "--pods" => wanted.pods = flags.numbers()?,
+            "--policies" => wanted.policies = flags.numbers()?,
+            "-o" => wanted.json = flags.json()?,
+            _ => return Err(flags.unknown()),
         }
     }
-    Ok(Some(wanted))
+    Ok(wanted)
 }
 
 fn main() -> Result<()> {
-    let Some(wanted) = wanted()? else {
-        println!("{USAGE}");
-        return Ok(());
-    };
-    head(wanted.json)?;
+    let wanted = wanted()?;
+    machine::head(wanted.json, "ms from a changed file to the last map write")?;
+    if !wanted.json {
+        columns();
+    }
     for &pods in &wanted.pods {
         for &policies in &wanted.policies {
             match isolator_tests::netns::isolated(|pins| one(&wanted, pins, pods, policies)) {
@@ -82,17 +77,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn head(json: bool) -> Result<()> {
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
-    let info = fs::read_to_string("/proc/cpuinfo")?;
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let cpu = model.map_or("unknown CPU", |(_, name)| name.trim());
-    let cpus = std::thread::available_parallelism()?;
-    if json {
-        println!("{}", json!({"kernel": kernel, "cpu": cpu, "cpus": cpus.get()}));
-        return Ok(());
-    }
-    println!("Linux {kernel}, {cpu}, {cpus} CPUs; ms from a changed file to the last map write");
+fn columns() {
     println!(
         "p50 of each part: wait for more, read, convert, index, compile, layout, diff, write with its grace period\n"
     );
@@ -113,7 +98,6 @@ fn head(json: bool) -> Result<()> {
         "diff",
         "write"
     );
-    Ok(())
 }
 
 /// One cluster: a daemon that reads it, and edits of both kinds.
@@ -138,19 +122,11 @@ fn one(wanted: &Wanted, pins: &std::path::Path, pods: u32, policies: u32) -> Res
     Ok(())
 }
 
-/// The value that `percent` of all do not exceed.
-fn percentile(values: &mut [u64], percent: usize) -> f64 {
-    values.sort_unstable();
-    let last = values.len().saturating_sub(1);
-    values.get(last * percent / 100).map_or(f64::NAN, |micros| *micros as f64 / 1000.0)
-}
-
 fn report(json: bool, pods: u32, policies: u32, kind: &str, edits: &[(u64, Phases)]) {
-    let mut total: Vec<u64> = edits.iter().map(|(total, _)| *total).collect();
-    let (p50, p99) = (percentile(&mut total, 50), percentile(&mut total, 99));
-    let part = |of: fn(&Phases) -> u64| {
-        percentile(&mut edits.iter().map(|(_, took)| of(took)).collect::<Vec<_>>(), 50)
-    };
+    let ms = |micros: u64| micros as f64 / 1000.0;
+    let total = |percent| percentile(edits.iter().map(|(total, _)| ms(*total)), percent);
+    let (p50, p99) = (total(50), total(99));
+    let part = |of: fn(&Phases) -> u64| percentile(edits.iter().map(|(_, took)| ms(of(took))), 50);
     let parts: [(&str, f64); 8] = [
         ("wait", part(|took| took.wait_us)),
         ("read", part(|took| took.read_us)),

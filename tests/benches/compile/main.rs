@@ -3,11 +3,18 @@
 //! measured by a process of its own. Needs no privileges. Not here: map writes.
 
 mod cluster;
+#[path = "../shared/flags.rs"]
+mod flags;
+#[path = "../shared/machine.rs"]
+mod machine;
 mod measure;
+#[path = "../shared/percentile.rs"]
+mod percentile;
 mod report;
 
 use anyhow::{Context, Result, bail};
 use cluster::{Cluster, Shape};
+use flags::Flags;
 use measure::{Measured, measure};
 use report::Report;
 use std::process::Command;
@@ -33,13 +40,6 @@ const ONE: &str = "--one";
 /// Pods and policies of the shapes that have one size.
 const ONE_SIZE: (u32, u32) = (10_000, 1_000);
 
-fn numbers(text: &str) -> Result<Vec<u32>> {
-    let number = |n: &str| n.parse().ok().filter(|n| *n > 0);
-    text.split(',')
-        .map(|n| number(n).with_context(|| format!("'{n}' is no number above 0\n{USAGE}")))
-        .collect()
-}
-
 fn shapes(text: &str) -> Result<Vec<Shape>> {
     let find = |name| Shape::ALL.into_iter().find(|shape| shape.name() == name);
     text.split(',')
@@ -47,7 +47,7 @@ fn shapes(text: &str) -> Result<Vec<Shape>> {
         .collect()
 }
 
-fn wanted() -> Result<Option<Wanted>> {
+fn wanted() -> Result<Wanted> {
     let mut wanted = Wanted {
         pods: vec![10, 1_000, 100_000],
         policies: vec![10, 1_000, 10_000],
@@ -57,28 +57,20 @@ fn wanted() -> Result<Option<Wanted>> {
         json: false,
         one: false,
     };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(flag) = arguments.next() {
-        let mut value = || arguments.next().with_context(|| format!("{flag} needs a value\n{USAGE}"));
+    let mut flags = Flags::new(USAGE);
+    while let Some(flag) = flags.next() {
         match flag.as_str() {
-            // Cargo adds it.
-            "--bench" => {}
-            "-h" | "--help" => return Ok(None),
-            "--pods" => wanted.pods = numbers(&value()?)?,
-            "--policies" => wanted.policies = numbers(&value()?)?,
-            "--shapes" => wanted.shapes = shapes(&value()?)?,
-            "--rounds" => wanted.rounds = numbers(&value()?)?[0],
-            "--budget" => wanted.budget = f64::from(numbers(&value()?)?[0]),
-            "-o" => match value()?.as_str() {
-                "table" => wanted.json = false,
-                "json" => wanted.json = true,
-                other => bail!("there is no output '{other}'\n{USAGE}"),
-            },
+            "--pods" => wanted.pods = flags.numbers()?,
+            "--policies" => wanted.policies = flags.numbers()?,
+            "--shapes" => wanted.shapes = shapes(&flags.value()?)?,
+            "--rounds" => wanted.rounds = flags.numbers()?[0],
+            "--budget" => wanted.budget = f64::from(flags.numbers()?[0]),
+            "-o" => wanted.json = flags.json()?,
             ONE => wanted.one = true,
-            other => bail!("there is no flag '{other}'\n{USAGE}"),
+            _ => return Err(flags.unknown()),
         }
     }
-    Ok(Some(wanted))
+    Ok(wanted)
 }
 
 fn clusters(wanted: &Wanted) -> Vec<Cluster> {
@@ -117,18 +109,15 @@ fn apart(cluster: Cluster, wanted: &Wanted) -> Result<Measured> {
 }
 
 fn main() -> Result<()> {
-    let Some(wanted) = wanted()? else {
-        println!("{USAGE}");
-        return Ok(());
-    };
+    let wanted = wanted()?;
     if wanted.one {
         for cluster in clusters(&wanted) {
             println!("{}", serde_json::to_string(&measure(cluster, wanted.rounds, wanted.budget)?)?);
         }
         return Ok(());
     }
+    machine::head(wanted.json, "ms of one thread's processor time, p50 / p99")?;
     let report = Report::new(wanted.json);
-    report.head()?;
     for cluster in clusters(&wanted) {
         report.add(cluster, &apart(cluster, &wanted)?);
     }

@@ -2,9 +2,8 @@
 
 use crate::cluster::Cluster;
 use crate::measure::{Measured, Steps};
-use anyhow::Result;
+use crate::percentile::percentile;
 use serde_json::json;
-use std::fs;
 
 /// The output.
 pub(crate) struct Report {
@@ -15,21 +14,6 @@ impl Report {
     /// An output of one kind.
     pub(crate) fn new(json: bool) -> Report {
         Report { json }
-    }
-
-    /// Says on what machine this runs.
-    pub(crate) fn head(&self) -> Result<()> {
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
-        let info = fs::read_to_string("/proc/cpuinfo")?;
-        let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-        let cpu = model.map_or("unknown CPU", |(_, name)| name.trim());
-        let cpus = std::thread::available_parallelism()?;
-        if self.json {
-            println!("{}", json!({"kernel": kernel, "cpu": cpu, "cpus": cpus.get()}));
-        } else {
-            println!("Linux {kernel}, {cpu}, {cpus} CPUs; ms of one thread's processor time, p50 / p99");
-        }
-        Ok(())
     }
 
     /// Adds what was measured in one cluster.
@@ -49,7 +33,9 @@ impl Report {
             );
         }
         for (change, steps) in whole.iter().chain(changes) {
-            let of = |field: fn(&Steps) -> f64| percentiles(steps, field);
+            let of = |field: fn(&Steps) -> f64| {
+                [50, 99].map(|percent| percentile(steps.iter().map(field), percent))
+            };
             let columns =
                 [of(|s| s.index), of(|s| s.compile), of(|s| s.layout), of(|s| s.diff), of(|s| s.all)];
             let writes = steps.iter().map(|step| step.writes).max().unwrap_or(0);
@@ -65,12 +51,4 @@ impl Report {
             }
         }
     }
-}
-
-/// The median and the 99th percentile.
-fn percentiles(steps: &[Steps], field: fn(&Steps) -> f64) -> [f64; 2] {
-    let mut sorted: Vec<f64> = steps.iter().map(field).collect();
-    sorted.sort_by(f64::total_cmp);
-    [50, 99]
-        .map(|percent| sorted.get((sorted.len() * percent).div_ceil(100).max(1) - 1).copied().unwrap_or(0.0))
 }

@@ -7,12 +7,17 @@
 //! test; what it costs before the empty program is taken off, too.
 
 mod cluster;
+#[path = "../shared/flags.rs"]
+mod flags;
 mod floor;
+#[path = "../shared/machine.rs"]
+mod machine;
 mod measure;
 mod report;
 mod shape;
 
 use anyhow::{Context, Result, bail};
+use flags::Flags;
 use measure::Bench;
 use report::Report;
 use shape::Shape;
@@ -49,11 +54,7 @@ const SHAPES: [Shape; 9] = [
 const SHORT: u32 = 2;
 const LONG: u32 = 2_048;
 
-fn numbers(text: &str) -> Result<Vec<u32>> {
-    text.split(',').map(|n| n.parse().with_context(|| format!("'{n}' is no number\n{USAGE}"))).collect()
-}
-
-fn wanted() -> Result<Option<Wanted>> {
+fn wanted() -> Result<Wanted> {
     let mut wanted = Wanted {
         addresses: vec![10, 1_000, 100_000],
         policies: vec![10, 1_000, 10_000],
@@ -62,36 +63,25 @@ fn wanted() -> Result<Option<Wanted>> {
         shapes: true,
         json: false,
     };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(flag) = arguments.next() {
-        let mut value = || arguments.next().with_context(|| format!("{flag} needs a value\n{USAGE}"));
+    let mut flags = Flags::new(USAGE);
+    while let Some(flag) = flags.next() {
         match flag.as_str() {
-            // Cargo adds it.
-            "--bench" => {}
-            "-h" | "--help" => return Ok(None),
-            "--addresses" => wanted.addresses = numbers(&value()?)?,
-            "--policies" => wanted.policies = numbers(&value()?)?,
+            "--addresses" => wanted.addresses = flags.numbers()?,
+            "--policies" => wanted.policies = flags.numbers()?,
             "--no-shapes" => wanted.shapes = false,
-            "--rounds" => wanted.rounds = numbers(&value()?)?[0].max(1),
-            "--packets" => wanted.packets = numbers(&value()?)?[0].max(1),
-            "-o" => match value()?.as_str() {
-                "table" => wanted.json = false,
-                "json" => wanted.json = true,
-                other => bail!("there is no output '{other}'\n{USAGE}"),
-            },
-            other => bail!("there is no flag '{other}'\n{USAGE}"),
+            "--rounds" => wanted.rounds = flags.numbers()?[0],
+            "--packets" => wanted.packets = flags.numbers()?[0],
+            "-o" => wanted.json = flags.json()?,
+            _ => return Err(flags.unknown()),
         }
     }
-    Ok(Some(wanted))
+    Ok(wanted)
 }
 
 fn main() -> Result<()> {
-    let Some(wanted) = wanted()? else {
-        println!("{USAGE}");
-        return Ok(());
-    };
+    let wanted = wanted()?;
+    machine::head(wanted.json, "ns per packet above the empty program")?;
     let mut report = Report::new(wanted.json);
-    report.head()?;
     let sizes = wanted.policies.iter().flat_map(|policies| {
         wanted.addresses.iter().map(|addresses| (*addresses, *policies, Shape::Selectors))
     });

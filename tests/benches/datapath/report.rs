@@ -5,7 +5,6 @@ use crate::shape::Shape;
 use anyhow::Result;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::fs;
 
 /// The output.
 pub(crate) struct Report {
@@ -18,21 +17,6 @@ impl Report {
     /// An output of one kind.
     pub(crate) fn new(json: bool) -> Report {
         Report { json, port_sets: BTreeMap::new() }
-    }
-
-    /// Says on what machine this runs.
-    pub(crate) fn head(&mut self) -> Result<()> {
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned();
-        let info = fs::read_to_string("/proc/cpuinfo")?;
-        let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-        let cpu = model.map_or("unknown CPU", |(_, name)| name.trim());
-        let cpus = std::thread::available_parallelism()?;
-        if self.json {
-            println!("{}", json!({"kernel": kernel, "cpu": cpu, "cpus": cpus.get()}));
-        } else {
-            println!("Linux {kernel}, {cpu}, {cpus} CPUs; ns per packet above the empty program");
-        }
-        Ok(())
     }
 
     /// Adds what was measured in one cluster.
