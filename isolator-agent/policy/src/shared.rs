@@ -223,6 +223,31 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
         }
     }
 
+    /// Makes the map hold these entries, which come in the order of their keys. What is so already stays shared.
+    pub fn become_of(&mut self, wanted: impl IntoIterator<Item = (K, V)>)
+    where
+        V: PartialEq,
+    {
+        let mut differing: Vec<(K, Option<V>)> = Vec::new();
+        let mut there = self.iter().peekable();
+        for (key, value) in wanted {
+            while let Some((gone, _)) = there.next_if(|(other, _)| **other < key) {
+                differing.push((gone.clone(), None));
+            }
+            match there.next_if(|(other, _)| **other == key) {
+                Some((_, before)) if *before == value => {}
+                _ => differing.push((key, Some(value))),
+            }
+        }
+        differing.extend(there.map(|(gone, _)| (gone.clone(), None)));
+        for (key, value) in differing {
+            match value {
+                Some(value) => drop(self.insert(key, value)),
+                None => drop(self.remove(&key)),
+            }
+        }
+    }
+
     /// Removes; answers what was there.
     pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
@@ -394,6 +419,31 @@ mod tests {
             prop_assert_eq!(&map, &model.into_iter().collect());
             prop_assert!(map.chunks.iter().all(|chunk| !chunk.is_empty() && chunk.len() < 2 * CHUNK));
         }
+    }
+
+    proptest! {
+        #[test]
+        fn becoming_another_map_keeps_what_is_equal(
+            first in proptest::collection::btree_map(0u16..3000, 0u8..2, 0..3000),
+            wanted in proptest::collection::btree_map(0u16..3000, 0u8..2, 0..3000),
+        ) {
+            let before: SharedMap<u16, u8> = first.into_iter().collect();
+            let mut map = before.clone();
+            map.become_of(before.iter().map(|(key, value)| (*key, *value)));
+            prop_assert!(map.is_same(&before));
+            map.become_of(wanted.clone());
+            prop_assert!(map.iter().eq(&wanted) && map.len() == wanted.len());
+            prop_assert!(map.chunks.iter().all(|chunk| !chunk.is_empty() && chunk.len() < 2 * CHUNK));
+        }
+    }
+
+    #[test]
+    fn becoming_nearly_the_same_copies_what_differs() {
+        let before: SharedMap<u32, u32> = (0..100_000).map(|key| (key, 0)).collect();
+        let mut after = before.clone();
+        after.become_of((0..100_001).filter(|key| *key != 7).map(|key| (key, u32::from(key == 50_000))));
+        assert_eq!(before.pairs(&after).filter(|(_, a, b)| a != b).count(), 3);
+        assert!(before.pairs(&after).count() <= 6 * CHUNK);
     }
 
     #[test]

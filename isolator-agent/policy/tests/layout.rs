@@ -230,6 +230,26 @@ fn a_small_change_among_many_addresses_is_a_few_operations() {
 }
 
 #[test]
+fn one_row_that_changes_among_many_leaves_the_cells_of_the_others_alone() {
+    let world = |changed: Effect| {
+        let cell = |row: u32, group: u32| match (row, group) {
+            (100, 200) => all(changed),
+            _ if group < row => all(Effect::Deny),
+            _ => all(Effect::Allow),
+        };
+        let rows = (0..200).map(|row| (0..300).map(|group| cell(row, group)).collect()).collect();
+        node(rows, &(0..200).collect::<Vec<_>>(), (0..299).map(|i| (addr(i), 1 + i)))
+    };
+    let image = next(&Image::default(), &world(Effect::Allow));
+    let changed = next(&image, &world(Effect::AllowTracked));
+    // The row moves: its cells are blanked where they were, and written where they are. 300 each, of 60,000, with
+    // what is in their chunks.
+    let looked_at = image.cells.pairs(&changed.cells).count();
+    assert!((600..4_000).contains(&looked_at), "{looked_at} of {} cells", image.cells.len());
+    assert!(image.intervals.is_same(&changed.intervals));
+}
+
+#[test]
 fn blocks_do_not_flap() {
     let world = |count: u32| node(vec![vec![all(Effect::Allow); 2]], &[0], (0..count).map(|i| (addr(i), 1)));
     let mut image = Image::default();

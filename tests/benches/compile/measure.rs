@@ -73,7 +73,7 @@ impl Pipeline {
         let laid = now();
         let ops = diff(&self.image, &next);
         let found = now();
-        self.shape = (compiled.groups, compiled.rows.len());
+        self.shape = (compiled.groups, compiled.rows.rows().len());
         self.image = next;
         let writes = ops.len();
         self.snapshot = snapshot;

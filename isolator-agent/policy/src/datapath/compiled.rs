@@ -5,14 +5,14 @@ use crate::meaning::why::By;
 use crate::model::{PodKey, Problem};
 use crate::shared::SharedMap;
 use isolator_common::addr::{Addr, Prefix};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Index of a peer group in one [`Compiled`]: all addresses that every row treats alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupIndex(pub u32);
 
-/// Index of a row in [`Compiled::rows`].
+/// Index of a row in [`RowSpecs`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowIndex(pub u32);
 
@@ -30,7 +30,7 @@ pub struct Compiled {
     /// Prefixes; always with all of IPv4 and all of IPv6.
     pub prefixes: SharedMap<Prefix, Behind>,
     /// Distinct rows. Each has one cell per group.
-    pub rows: Arc<Vec<Vec<CellSpec>>>,
+    pub rows: RowSpecs,
     /// Row per direction of an interface whose pod is not known yet: only the local host may talk.
     pub startup: [Option<RowIndex>; 2],
     /// Local endpoints.
@@ -41,6 +41,59 @@ pub struct Compiled {
     pub identities: SharedMap<u32, String>,
     /// What is not as written.
     pub problems: Vec<Problem>,
+}
+
+/// Rows, as numbers of distinct cells: rows are long, and few of their cells differ. Copies share all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RowSpecs(Arc<(Vec<CellSpec>, Vec<Vec<u32>>)>);
+
+impl RowSpecs {
+    /// From distinct cells, and rows of their numbers.
+    #[must_use]
+    pub fn new(cells: Vec<CellSpec>, rows: Vec<Vec<u32>>) -> Self {
+        RowSpecs(Arc::new((cells, rows)))
+    }
+
+    /// The distinct cells.
+    #[must_use]
+    pub fn cells(&self) -> &[CellSpec] {
+        &self.0.0
+    }
+
+    /// The rows, as numbers of cells by group.
+    #[must_use]
+    pub fn rows(&self) -> &[Vec<u32>] {
+        &self.0.1
+    }
+
+    /// What a row says of a group.
+    ///
+    /// # Panics
+    /// If there is no such row or group.
+    #[must_use]
+    pub fn cell(&self, row: RowIndex, group: GroupIndex) -> &CellSpec {
+        &self.cells()[self.rows()[row.0 as usize][group.0 as usize] as usize]
+    }
+
+    /// Whether both are one value: no look at the contents. False says nothing.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl From<Vec<Vec<CellSpec>>> for RowSpecs {
+    fn from(rows: Vec<Vec<CellSpec>>) -> Self {
+        let (mut numbers, mut cells) = (HashMap::new(), Vec::new());
+        let mut number = |cell: CellSpec| {
+            *numbers.entry(cell).or_insert_with_key(|cell| {
+                cells.push(cell.clone());
+                cells.len() as u32 - 1
+            })
+        };
+        let rows = rows.into_iter().map(|row| row.into_iter().map(&mut number).collect()).collect();
+        RowSpecs::new(cells, rows)
+    }
 }
 
 /// What is behind an address.

@@ -27,6 +27,7 @@ pub fn diff(previous: &Image, next: &Image) -> Vec<Op> {
     let mut update = Update {
         in_force: (previous.state.generation & 1) as usize,
         switch: previous.state.generation != next.state.generation,
+        settled: true,
         prepare: Vec::new(),
         clean: Vec::new(),
     };
@@ -62,15 +63,17 @@ struct Update {
     in_force: usize,
     /// Whether there is a switch at all. Without one, verdicts stay and every write is final.
     switch: bool,
+    /// Both halves of every pair that is written are equal before. In `next` all are, so in what is not written.
+    settled: bool,
     prepare: Vec<Op>,
     clean: Vec<Op>,
 }
 
 impl Update {
     fn order(self, previous: &Image, next: &Image) -> Vec<Op> {
-        let Update { in_force: _, switch, prepare, clean } = self;
+        let Update { in_force: _, switch, settled, prepare, clean } = self;
         let mut ops = Vec::with_capacity(prepare.len() + clean.len() + 3);
-        if !settled(previous) {
+        if !settled {
             ops.push(Op::Grace);
         }
         // Nobody is cut off or let through by the switch: this is about devices, not about policy.
@@ -104,7 +107,8 @@ impl Update {
     }
 
     /// A peer for both generations.
-    fn both(&self, before: &Peer, after: &Peer) -> Peer {
+    fn both(&mut self, before: &Peer, after: &Peer) -> Peer {
+        self.settled &= before.groups[0] == before.groups[1];
         let mut groups = after.groups;
         groups[self.in_force] = before.groups[self.in_force];
         let known = groups[self.in_force] != Peer::ABSENT;
@@ -151,6 +155,7 @@ impl Update {
             let nothing = [Row::default(); 2];
             let old = before.map_or([nothing; 2], |endpoint| endpoint.rows);
             let new = after.map_or([nothing; 2], |endpoint| endpoint.rows);
+            self.settled &= old[0] == old[1];
             let mut rows = new;
             rows[self.in_force] = old[self.in_force];
             let middle = match (before, after) {
@@ -170,12 +175,4 @@ impl Update {
             });
         }
     }
-}
-
-/// Whether both halves of every pair are equal: no update is half done.
-fn settled(image: &Image) -> bool {
-    let Image { endpoints, block_peers, hosts, prefixes, .. } = image;
-    let peers = block_peers.values().chain(hosts.values()).chain(prefixes.values());
-    peers.copied().all(|peer| peer.groups[0] == peer.groups[1])
-        && endpoints.values().all(|endpoint| endpoint.rows[0] == endpoint.rows[1])
 }

@@ -2,7 +2,7 @@
 //! what that layout made of them. Not here: the layout.
 
 use super::addresses::{Addresses, Input, vote};
-use super::compiled::{Behind, CellSpec, Compiled, RowIndex};
+use super::compiled::{Behind, Compiled, RowIndex, RowSpecs};
 use super::image::Image;
 use super::rows::Rows;
 use crate::meaning::why::By;
@@ -10,7 +10,6 @@ use crate::shared::SharedMap;
 use isolator_common::addr::{Addr, Prefix};
 use isolator_common::endpoint::{Peer, Row};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// The last layout.
 #[derive(Debug)]
@@ -22,11 +21,13 @@ pub(crate) struct Kept {
     pub(crate) identities: SharedMap<u32, String>,
     /// Numbers by group index.
     pub(crate) groups: Vec<u32>,
+    /// Members by group index.
+    pub(crate) members: Vec<u32>,
     /// Reasons, and their numbers.
     pub(crate) reasons: Vec<By>,
     pub(crate) rules: Vec<u32>,
     /// What was laid out, and where.
-    pub(crate) specs: Arc<Vec<Vec<CellSpec>>>,
+    pub(crate) specs: RowSpecs,
     pub(crate) rows: Rows,
 }
 
@@ -48,12 +49,32 @@ impl Kept {
         groups
     }
 
-    /// Votes for numbers, as [`super::addresses::votes`] gives them: who stays in a group votes with all others who do.
-    pub(crate) fn votes(&self, compiled: &Compiled, mut members: Vec<u32>) -> Vec<(u64, u32)> {
+    /// What is behind addresses and prefixes, before and now, where it is not the same.
+    fn differing<'a>(
+        &'a self,
+        compiled: &'a Compiled,
+    ) -> impl Iterator<Item = (Option<&'a Behind>, Option<&'a Behind>)> {
         let addresses = self.addresses.pairs(&compiled.addresses).map(|(_, before, after)| (before, after));
         let prefixes = self.prefixes.pairs(&compiled.prefixes).map(|(_, before, after)| (before, after));
+        addresses.chain(prefixes).filter(|(before, after)| before != after)
+    }
+
+    /// Members of each group, as [`members`] gives them.
+    pub(crate) fn members(&self, compiled: &Compiled) -> Vec<u32> {
+        let mut members = self.members.clone();
+        members.resize(members.len().max(compiled.groups as usize), 0);
+        for (before, after) in self.differing(compiled) {
+            before.iter().for_each(|behind| members[behind.group.0 as usize] -= 1);
+            after.iter().for_each(|behind| members[behind.group.0 as usize] += 1);
+        }
+        members.truncate(compiled.groups as usize);
+        members
+    }
+
+    /// Votes for numbers, as [`super::addresses::votes`] gives them: who stays in a group votes with all others who do.
+    pub(crate) fn votes(&self, compiled: &Compiled, mut members: Vec<u32>) -> Vec<(u64, u32)> {
         let mut votes = Vec::new();
-        for (before, after) in addresses.chain(prefixes).filter(|(before, after)| before != after) {
+        for (before, after) in self.differing(compiled) {
             let Some(after) = after else { continue };
             members[after.group.0 as usize] -= 1;
             let number = before.map_or(Peer::ABSENT, |before| self.groups[before.group.0 as usize]);
@@ -102,7 +123,7 @@ impl Kept {
             let extent = self.rows.extents.get(index);
             now.iter().all(|row| Some(&(row.base, row.len)) == extent)
         };
-        let same = Arc::ptr_eq(&compiled.rows, &self.specs)
+        let same = compiled.rows.is_same(&self.specs)
             && groups == self.groups
             && rules == self.rules
             && users.len() == self.rows.extents.len()

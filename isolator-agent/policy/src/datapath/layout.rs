@@ -25,7 +25,6 @@ use isolator_common::policy::Direction;
 use isolator_common::tables::{MAX_ENDPOINTS, capacity, name};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::sync::Arc;
 
 /// An interface of the node that is enforced.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -152,10 +151,10 @@ impl Layout {
         let capacities = &params.capacities;
         let kept = self.kept.as_ref().filter(|kept| kept.image.is_same(previous));
         let generation = previous.state.generation;
-        let members = members(compiled);
+        let members = kept.map_or_else(|| members(compiled), |kept| kept.members(compiled));
         let has_members: Vec<bool> = members.iter().map(|count| *count > 0).collect();
         let (in_force, votes) = match kept {
-            Some(kept) => (kept.groups_in_force(), kept.votes(compiled, members)),
+            Some(kept) => (kept.groups_in_force(), kept.votes(compiled, members.clone())),
             None => (
                 addresses::groups_in_force(previous, generation),
                 addresses::votes(previous, compiled, generation),
@@ -195,8 +194,6 @@ impl Layout {
         };
         let Rows { cells, intervals, .. } = rows.clone();
         let endpoints = keep(&previous.endpoints, endpoints);
-        let cells = keep(&previous.cells, cells);
-        let intervals = keep(&previous.intervals, intervals);
         let marking = previous.marking;
         let mut next = Image {
             state,
@@ -225,8 +222,9 @@ impl Layout {
             prefixes: compiled.prefixes.clone(),
             identities: compiled.identities.clone(),
             groups,
+            members,
             rules,
-            specs: Arc::clone(&compiled.rows),
+            specs: compiled.rows.clone(),
             rows,
         });
         Ok(next)

@@ -5,7 +5,6 @@ use super::extents::Extents;
 use super::image::Image;
 use super::layout::Capacity;
 use super::rows::Extent;
-use crate::shared::SharedMap;
 use isolator_common::policy::{INDEXED, Interval, Kind, MAX_INTERVALS, NODE, Word, port_key};
 use isolator_common::tables::name;
 use std::collections::HashMap;
@@ -103,17 +102,17 @@ impl PortSets {
         Capacity { map: name::INTERVALS, needed, available: self.capacity }
     }
 
-    /// The sets that the next generation uses, as they lie in the map.
-    pub(super) fn contents(self) -> SharedMap<u32, u64> {
-        let used = self.known.into_iter().filter(|(_, set)| set.used);
-        used.flat_map(|(list, set)| {
+    /// The sets that the next generation uses, in the order in which they lie in the map.
+    pub(super) fn contents(self) -> impl Iterator<Item = (u32, u64)> {
+        let mut used: Vec<(Vec<u64>, Set)> = self.known.into_iter().filter(|(_, set)| set.used).collect();
+        used.sort_unstable_by_key(|(_, set)| set.header);
+        used.into_iter().flat_map(|(list, set)| {
             let (mark, entries) = match set.index {
                 Some(index) => (INDEXED, index),
                 None => (0, list),
             };
             (set.header..).zip(std::iter::once(mark | entries.len() as u64).chain(entries))
         })
-        .collect()
     }
 }
 
@@ -203,6 +202,7 @@ fn list_of(index: &[u64]) -> Option<Vec<u64>> {
 mod tests {
     use super::*;
     use crate::datapath::memory::Memory;
+    use crate::shared::SharedMap;
     use isolator_common::policy::decide;
 
     fn list(starts: impl Iterator<Item = u32>) -> Vec<u64> {
@@ -221,7 +221,8 @@ mod tests {
             assert_eq!(list_of(&index_of(&list)).as_ref(), Some(&list));
             let mut sets = PortSets::in_force(&Image::default(), &[], 1 << 20);
             let word = sets.word(list.iter().map(|raw| Interval::unpack(*raw))).unwrap();
-            let image = Image { cells: [(0, word)].into(), intervals: sets.contents(), ..Image::default() };
+            let image =
+                Image { cells: [(0, word)].into(), intervals: sets.contents().collect(), ..Image::default() };
             assert_eq!(image.intervals[&word.number()] & INDEXED != 0, list.len() > LIST);
             let memory = Memory::new(image);
             let starts = list.iter().map(|raw| Interval::unpack(*raw).start);
@@ -248,7 +249,7 @@ mod tests {
         for (capacity, indexed) in [(1 << 10, false), (1 << 13, true)] {
             let mut sets = extents(capacity);
             sets.word(intervals()).unwrap();
-            let contents = sets.contents();
+            let contents: SharedMap<u32, u64> = sets.contents().collect();
             assert_eq!(contents.get(&0).is_some_and(|head| head & INDEXED != 0), indexed, "{capacity}");
         }
     }

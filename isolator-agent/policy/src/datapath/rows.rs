@@ -45,16 +45,21 @@ pub(crate) fn lay(input: &Input<'_>) -> Result<Rows, Capacity> {
     let mut sets = PortSets::in_force(input.previous, &in_force, input.capacities.intervals);
     let mut cells = Extents::new(in_force, input.capacities.cells);
     let count = input.groups.iter().max().map_or(1, |max| max + 1);
+    // A group that is not in `groups` any more may be in force: its cell stays until the clean-up, see `diff`.
+    let shared = |group: &u32| *group != 0 && input.groups_in_force.binary_search(group).is_ok();
+    let looked_at: Vec<u32> = input.groups.iter().copied().filter(shared).collect();
     let mut claimed: Vec<Extent> = Vec::new();
     let mut by_words: HashMap<Vec<u32>, Extent> = HashMap::new();
     let mut extents = BTreeMap::new();
+    let mut table = vec![None; input.compiled.rows.cells().len()];
     for (index, now) in &input.users {
-        let words = words(input, *index, count as usize, &mut sets)?;
+        let words = words(input, *index, count as usize, &mut table, &mut sets)?;
         let extent = match by_words.get(&words) {
             Some(extent) => *extent,
             None => {
                 let reused = now.iter().map(|row| (row.base, row.len)).find(|extent| {
-                    claimed.iter().all(|other| !overlap(*other, *extent)) && fits(input, *extent, &words)
+                    claimed.iter().all(|other| !overlap(*other, *extent))
+                        && fits(input, *extent, &words, &looked_at)
                 });
                 let extent = match reused {
                     Some(extent) => extent,
@@ -72,11 +77,10 @@ pub(crate) fn lay(input: &Input<'_>) -> Result<Rows, Capacity> {
     by_base.sort_unstable();
     let written =
         by_base.iter().flat_map(|(base, words)| (*base..).zip(words).filter(|(_, word)| **word != 0));
-    Ok(Rows {
-        extents,
-        cells: written.map(|(index, word)| (index, Word(*word))).collect(),
-        intervals: sets.contents(),
-    })
+    let (mut cells, mut intervals) = (input.previous.cells.clone(), input.previous.intervals.clone());
+    cells.become_of(written.map(|(index, word)| (index, Word(*word))));
+    intervals.become_of(sets.contents());
+    Ok(Rows { extents, cells, intervals })
 }
 
 /// Cells of rows in force, each extent once.
@@ -99,8 +103,8 @@ fn overlap(a: Extent, b: Extent) -> bool {
     a.0 < b.0.saturating_add(b.1) && b.0 < a.0.saturating_add(a.1)
 }
 
-/// Whether the row can be had from cells in force without writing one that is looked at.
-fn fits(input: &Input<'_>, (base, len): Extent, words: &[u32]) -> bool {
+/// Whether the row can be had from cells in force without writing one of the groups that are looked at.
+fn fits(input: &Input<'_>, (base, len): Extent, words: &[u32], looked_at: &[u32]) -> bool {
     let inside = base.checked_add(len).is_some_and(|end| end <= input.capacities.cells);
     if !inside || (len as usize) < words.len() {
         return false;
@@ -109,12 +113,7 @@ fn fits(input: &Input<'_>, (base, len): Extent, words: &[u32]) -> bool {
     for (index, word) in input.previous.cells.range(base..base + words.len() as u32) {
         there[(index - base) as usize] = word.0;
     }
-    // A group that is not in `groups` any more may be in force: its cell stays until the clean-up, see `diff`.
-    let shared = |group: &u32| input.groups_in_force.binary_search(group).is_ok();
-    input.groups.iter().filter(|group| **group != 0 && shared(group)).all(|group| {
-        let group = *group as usize;
-        there[group] == words[group]
-    })
+    looked_at.iter().all(|group| there[*group as usize] == words[*group as usize])
 }
 
 /// Cells for `count` groups, and some for groups to come.
@@ -132,26 +131,40 @@ fn fresh(cells: &mut Extents, count: u32, capacity: u32) -> Result<Extent, Capac
     })
 }
 
-/// The words of a row, by group number.
-fn words(input: &Input<'_>, row: RowIndex, count: usize, sets: &mut PortSets) -> Result<Vec<u32>, Capacity> {
+/// The words of a row, by group number. `table` has those of distinct cells, as far as somebody has asked.
+fn words(
+    input: &Input<'_>,
+    row: RowIndex,
+    count: usize,
+    table: &mut [Option<Word>],
+    sets: &mut PortSets,
+) -> Result<Vec<u32>, Capacity> {
+    let specs = &input.compiled.rows;
     let mut words = vec![0; count];
-    for (number, cell) in
-        input.groups.iter().zip(&input.compiled.rows[row.0 as usize]).filter(|(n, _)| **n != 0)
-    {
-        let word = match cell {
-            CellSpec::All(verdict) => verdict_word(input, verdict),
-            CellSpec::ByPort(by_port) => match &by_port[..] {
-                [] => Word::default(),
-                [(_, verdict)] => verdict_word(input, verdict),
-                _ => sets.word(by_port.iter().map(|(start, verdict)| Interval {
-                    start: *start,
-                    word: verdict_word(input, verdict),
-                }))?,
-            },
+    for (number, cell) in input.groups.iter().zip(&specs.rows()[row.0 as usize]).filter(|(n, _)| **n != 0) {
+        let cell = *cell as usize;
+        let word = match table[cell] {
+            Some(word) => word,
+            None => *table[cell].insert(cell_word(input, &specs.cells()[cell], sets)?),
         };
         words[*number as usize] = word.0;
     }
     Ok(words)
+}
+
+fn cell_word(input: &Input<'_>, cell: &CellSpec, sets: &mut PortSets) -> Result<Word, Capacity> {
+    Ok(match cell {
+        CellSpec::All(verdict) => verdict_word(input, verdict),
+        CellSpec::ByPort(by_port) => match &by_port[..] {
+            [] => Word::default(),
+            [(_, verdict)] => verdict_word(input, verdict),
+            _ => sets.word(
+                by_port
+                    .iter()
+                    .map(|(start, verdict)| Interval { start: *start, word: verdict_word(input, verdict) }),
+            )?,
+        },
+    })
 }
 
 fn verdict_word(input: &Input<'_>, verdict: &VerdictSpec) -> Word {

@@ -131,20 +131,20 @@ fn agree(
 
 /// What every compiled form promises whatever the policies are.
 fn well_formed(compiled: &Compiled) -> TestCaseResult {
-    for row in compiled.rows.iter() {
-        prop_assert_eq!(row.len(), compiled.groups as usize);
-        for cell in row {
-            let CellSpec::ByPort(verdicts) = cell else { continue };
-            prop_assert!(verdicts.len() > 1);
-            prop_assert_eq!(verdicts[0].0, 0);
-            prop_assert!(verdicts.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 != pair[1].1));
-        }
+    let (rows, cells) = (compiled.rows.rows(), compiled.rows.cells());
+    prop_assert!(rows.iter().all(|row| row.len() == compiled.groups as usize));
+    for cell in cells {
+        let CellSpec::ByPort(verdicts) = cell else { continue };
+        prop_assert!(verdicts.len() > 1);
+        prop_assert_eq!(verdicts[0].0, 0);
+        prop_assert!(verdicts.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 != pair[1].1));
     }
-    let distinct: BTreeSet<_> = compiled.rows.iter().collect();
-    prop_assert_eq!(distinct.len(), compiled.rows.len(), "rows are distinct");
-    let columns: BTreeSet<Vec<_>> = (0..compiled.groups as usize)
-        .map(|group| compiled.rows.iter().map(|row| &row[group]).collect())
-        .collect();
+    let distinct: BTreeSet<_> = cells.iter().collect();
+    prop_assert_eq!(distinct.len(), cells.len(), "cells are distinct");
+    let distinct: BTreeSet<_> = rows.iter().collect();
+    prop_assert_eq!(distinct.len(), rows.len(), "rows are distinct");
+    let columns: BTreeSet<Vec<_>> =
+        (0..compiled.groups as usize).map(|group| rows.iter().map(|row| row[group]).collect()).collect();
     prop_assert_eq!(columns.len(), compiled.groups as usize, "no two groups are treated alike by every row");
     let behind = compiled.addresses.values().chain(compiled.prefixes.values());
     for behind in behind {

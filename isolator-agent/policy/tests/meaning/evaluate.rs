@@ -23,7 +23,7 @@ pub(crate) fn cell<'c>(
     peer: &Addr,
 ) -> &'c CellSpec {
     let row = compiled.endpoints[endpoint].rows[direction.index()];
-    &compiled.rows[row.0 as usize][locate(compiled, peer).group.0 as usize]
+    compiled.rows.cell(row, locate(compiled, peer).group)
 }
 
 /// The verdict of a cell for a port.

@@ -14,7 +14,7 @@ use isolator_policy::shared::SharedMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index as Pick;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A cell without numbers.
 type Cell = Vec<(u32, Effect, By)>;
@@ -44,7 +44,7 @@ fn said(compiled: &Compiled) -> Said {
     let of_pods = compiled.endpoints.values().flat_map(|spec| spec.rows);
     let rows: Vec<RowIndex> = of_pods.chain(compiled.startup.into_iter().flatten()).collect();
     let cells = |behind: &Behind| -> Vec<Cell> {
-        rows.iter().map(|row| cell(&compiled.rows[row.0 as usize][behind.group.0 as usize])).collect()
+        rows.iter().map(|row| cell(compiled.rows.cell(*row, behind.group))).collect()
     };
     let without_rows = |spec: &EndpointSpec| EndpointSpec { rows: [RowIndex(0); 2], ..spec.clone() };
     Said {
@@ -59,12 +59,15 @@ fn said(compiled: &Compiled) -> Said {
 /// Addresses that are treated alike are in one group, and every row and reason is somebody's.
 fn is_tight(compiled: &Compiled) -> Result<(), TestCaseError> {
     let behind = compiled.addresses.values().chain(compiled.prefixes.values());
-    let mut groups: BTreeMap<Vec<&CellSpec>, u32> = BTreeMap::new();
+    let rows = compiled.rows.rows();
+    let mut groups: BTreeMap<Vec<u32>, u32> = BTreeMap::new();
     for behind in behind {
-        let column = compiled.rows.iter().map(|row| &row[behind.group.0 as usize]).collect();
+        let column = rows.iter().map(|row| row[behind.group.0 as usize]).collect();
         prop_assert_eq!(*groups.entry(column).or_insert(behind.group.0), behind.group.0);
     }
-    prop_assert!(compiled.rows.iter().all(|row| row.len() == compiled.groups as usize));
+    prop_assert!(rows.iter().all(|row| row.len() == compiled.groups as usize));
+    let distinct: BTreeSet<_> = compiled.rows.cells().iter().collect();
+    prop_assert_eq!(distinct.len(), compiled.rows.cells().len(), "cells are distinct");
     Ok(())
 }
 

@@ -80,7 +80,7 @@ fn seconds(pods: u32, policies: u32) -> f64 {
         println!(
             "{pods} pods, {policies} policies: {time:.3} s, {} groups, {} rows",
             compiled.groups,
-            compiled.rows.len()
+            compiled.rows.rows().len()
         );
         time
     });

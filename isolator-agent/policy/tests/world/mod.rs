@@ -266,7 +266,7 @@ impl World {
             || compiled.prefixes.iter().filter(|(p, _)| p.contains(remote)).max_by_key(|(p, _)| p.bits);
         let behind = compiled.addresses.get(remote).or_else(|| prefixes().map(|(_, behind)| behind));
         let (Some(row), Some(behind)) = (row, behind) else { return false };
-        let verdict = match &compiled.rows[row.0 as usize][behind.group.0 as usize] {
+        let verdict = match compiled.rows.cell(row, behind.group) {
             CellSpec::All(verdict) => *verdict,
             CellSpec::ByPort(cells) => {
                 let key = port_key(port.0, port.1);

@@ -17,6 +17,7 @@
 
 mod blocks;
 mod cells;
+mod columns;
 mod groups;
 mod identity;
 mod intern;

@@ -3,11 +3,12 @@
 //! cell (`cells`).
 
 use super::cells::{Match, Verdicts, cell, translated, without_rules};
+use super::columns::{Columns, Distinct};
 use super::groups::Groups;
 use super::intern::Interner;
 use super::peers::Matchers;
 use super::select::{Program, Selection};
-use crate::datapath::compiled::{CellSpec, Effect, ReasonIndex, RowIndex, VerdictSpec};
+use crate::datapath::compiled::{CellSpec, Effect, ReasonIndex, RowIndex, RowSpecs, VerdictSpec};
 use crate::meaning::why::By;
 use crate::model::{Action, Entity};
 use isolator_common::policy::Direction;
@@ -20,11 +21,13 @@ pub(super) struct Rows {
     wide: HashMap<usize, Vec<u32>>,
     /// Distinct cells without tracking.
     cells: Interner<CellSpec>,
+    /// By cell: whether it lets something pass, and whether everything.
+    passing: Vec<(bool, bool)>,
     reasons: Interner<By>,
     /// The programs in use.
     live: Vec<usize>,
-    /// Merged groups by what the programs in use make of them.
-    columns: HashMap<Vec<u32>, u32>,
+    /// Groups that the programs in use tell apart, with their merged groups.
+    distinct: Distinct,
     /// Merged group by group; `None` for those without members so far.
     merged: Vec<Option<u32>>,
     /// By merged group: a group that is or was in it.
@@ -32,14 +35,14 @@ pub(super) struct Rows {
 }
 
 /// What an update of [`Rows`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reach {
     /// New groups are like known ones, if there are new ones at all.
     Nothing,
     /// There are more merged groups; those known before are the same.
     More,
-    /// Groups that were known may be in other merged groups.
-    All,
+    /// By group: whether it is in another merged group than before.
+    Moved(Vec<bool>),
 }
 
 impl Rows {
@@ -58,37 +61,55 @@ impl Rows {
             let maker = RowMaker { selection, groups, program: selection.program(*number), everything };
             maker.extend(row, &mut |verdicts| cells.number(spec(verdicts, reasons)));
         }
+        let new = &self.cells.values()[self.passing.len()..];
+        self.passing.extend(new.iter().map(|cell| (allows(cell), is_open(cell))));
         self.merged.resize(groups.groups.len(), None);
         let living = (0..).zip(&groups.counts).filter(|(_, count)| **count > 0).map(|(group, _)| group);
         if live != self.live {
             self.live = live;
-            self.merge(living.collect());
-            return Reach::All;
+            return Reach::Moved(self.merge(living.collect()));
         }
         let before = self.examples.len();
-        for group in living.filter(|group: &u32| self.merged[*group as usize].is_none()).collect::<Vec<_>>() {
-            let next = self.examples.len() as u32;
-            let column = self.column(group);
-            let number = *self.columns.entry(column).or_insert(next);
-            if number == next {
-                self.examples.push(group);
+        let Rows { wide, live, distinct, merged, examples, .. } = self;
+        let columns = Columns::new(live.iter().map(|program| wide[program].as_slice()));
+        for group in living {
+            if merged[group as usize].is_some() {
+                continue;
             }
-            self.merged[group as usize] = Some(number);
+            let sum = columns.sum(group);
+            let number = distinct.find(&columns, sum, group).unwrap_or_else(|| {
+                let next = examples.len() as u32;
+                distinct.add(sum, group, next);
+                examples.push(group);
+                next
+            });
+            merged[group as usize] = Some(number);
         }
         if self.examples.len() > before { Reach::More } else { Reach::Nothing }
     }
 
     /// Groups that all programs in use treat alike become one. It has a number that one of them had before, or
-    /// the next that is free.
-    fn merge(&mut self, living: Vec<u32>) {
-        let mut columns: Interner<Vec<u32>> = Interner::default();
-        let of: Vec<(u32, u32)> =
-            living.into_iter().map(|group| (group, columns.number(self.column(group)))).collect();
-        let mut numbers: Vec<Option<u32>> = vec![None; columns.len()];
+    /// the next that is free. Answers which groups have another number now.
+    fn merge(&mut self, living: Vec<u32>) -> Vec<bool> {
+        let Rows { wide, live, distinct, merged, examples, .. } = self;
+        let columns = Columns::new(live.iter().map(|program| wide[program].as_slice()));
+        let sums = columns.sums();
+        let mut classes = Distinct::default();
+        let mut count = 0;
+        let class_of = |group: u32| {
+            let sum = sums[group as usize];
+            classes.find(&columns, sum, group).unwrap_or_else(|| {
+                classes.add(sum, group, count);
+                count += 1;
+                count - 1
+            })
+        };
+        let of: Vec<u32> = living.iter().copied().map(class_of).collect();
+        let mut numbers: Vec<Option<u32>> = vec![None; count as usize];
         let mut taken = BTreeSet::new();
-        for (group, column) in &of {
-            let number = &mut numbers[*column as usize];
-            if let (None, Some(before)) = (&number, self.merged[*group as usize])
+        for (group, class) in living.iter().zip(&of) {
+            let number = &mut numbers[*class as usize];
+            if let (None, Some(before)) = (&number, merged[*group as usize])
                 && taken.insert(before)
             {
                 *number = Some(before);
@@ -98,22 +119,21 @@ impl Rows {
         for number in numbers.iter_mut().filter(|number| number.is_none()) {
             *number = free.next();
         }
-        self.merged.fill(None);
-        for (group, column) in of {
-            let Some(number) = numbers[column as usize] else { continue };
-            if self.examples.len() <= number as usize {
-                self.examples.resize(number as usize + 1, group);
+        let before = std::mem::replace(merged, vec![None; merged.len()]);
+        *distinct = Distinct::default();
+        let mut written = vec![false; numbers.len()];
+        for (group, class) in living.into_iter().zip(of) {
+            let Some(number) = numbers[class as usize] else { continue };
+            if !std::mem::replace(&mut written[class as usize], true) {
+                distinct.add(sums[group as usize], group, number);
             }
-            self.examples[number as usize] = group;
-            self.merged[group as usize] = Some(number);
+            if examples.len() <= number as usize {
+                examples.resize(number as usize + 1, group);
+            }
+            examples[number as usize] = group;
+            merged[group as usize] = Some(number);
         }
-        let numbered = columns.values().iter().zip(numbers);
-        self.columns = numbered.filter_map(|(column, number)| Some((column.clone(), number?))).collect();
-    }
-
-    /// What the programs in use make of a group.
-    fn column(&self, group: u32) -> Vec<u32> {
-        self.live.iter().map(|program| self.wide[program][group as usize]).collect()
+        before.iter().zip(merged).map(|(before, now)| before != now).collect()
     }
 
     /// The merged group of a group with members.
@@ -156,29 +176,50 @@ impl Writer<'_> {
         })
     }
 
-    /// The rows that were asked for, and the reasons that their cells speak of.
-    pub(super) fn finished(self) -> (Vec<Vec<CellSpec>>, Vec<By>) {
-        let mut reasons: Interner<u32> = Interner::default();
-        let mut written: HashMap<u32, CellSpec> = HashMap::new();
-        let rows = self.distinct.values().iter().map(|row| {
-            let write = |code: &u32| {
-                let cell = &self.rows.cells.values()[(*code / 2) as usize];
-                written.entry(*code).or_insert_with(|| renumbered(cell, *code % 2 == 1, &mut reasons)).clone()
-            };
-            row.iter().map(write).collect()
-        });
-        let rows = rows.collect();
-        let reasons =
-            reasons.values().iter().map(|reason| self.rows.reasons.values()[*reason as usize].clone());
-        (rows, reasons.collect())
+    /// The rows that were asked for, and the reasons that their cells speak of, as numbers among all.
+    pub(super) fn finished(self) -> (RowSpecs, Vec<u32>) {
+        let all = self.rows.cells.values();
+        let mut reasons = Renumbered { of: vec![None; self.rows.reasons.len()], used: Vec::new() };
+        let mut cells: Vec<CellSpec> = Vec::new();
+        let mut written: Vec<Option<u32>> = vec![None; all.len() * 2];
+        let mut write = |code: &u32| {
+            *written[*code as usize].get_or_insert_with(|| {
+                cells.push(renumbered(&all[(*code / 2) as usize], *code % 2 == 1, &mut reasons));
+                cells.len() as u32 - 1
+            })
+        };
+        let rows = self.distinct.values().iter().map(|row| row.iter().map(&mut write).collect()).collect();
+        (RowSpecs::new(cells, rows), reasons.used)
     }
 }
 
 impl Rows {
+    /// A reason by its number among all.
+    pub(super) fn reason(&self, number: u32) -> &By {
+        &self.reasons.values()[number as usize]
+    }
+
     /// Whether what a cell allows needs an entry, so that replies pass in the opposite cell.
     fn needs_entry(&self, cell: u32, opposite: u32) -> bool {
-        let [cell, opposite] = [cell, opposite].map(|cell| &self.cells.values()[cell as usize]);
-        allows(cell) && !is_open(opposite)
+        self.passing[cell as usize].0 && !self.passing[opposite as usize].1
+    }
+}
+
+/// Numbers in the order of their first use.
+struct Renumbered {
+    /// New by old.
+    of: Vec<Option<u32>>,
+    /// Old by new.
+    used: Vec<u32>,
+}
+
+impl Renumbered {
+    fn number(&mut self, old: u32) -> u32 {
+        let Renumbered { of, used } = self;
+        *of[old as usize].get_or_insert_with(|| {
+            used.push(old);
+            used.len() as u32 - 1
+        })
     }
 }
 
@@ -295,7 +336,7 @@ fn allows(cell: &CellSpec) -> bool {
 }
 
 /// The cell with the numbers of its reasons in `reasons`, and with every allow tracked, if it is to be.
-fn renumbered(cell: &CellSpec, tracked: bool, reasons: &mut Interner<u32>) -> CellSpec {
+fn renumbered(cell: &CellSpec, tracked: bool, reasons: &mut Renumbered) -> CellSpec {
     let mut write = |verdict: &VerdictSpec| VerdictSpec {
         effect: match verdict.effect {
             Effect::Allow if tracked => Effect::AllowTracked,

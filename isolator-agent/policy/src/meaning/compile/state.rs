@@ -30,6 +30,8 @@ pub(super) struct State {
     groups: Groups,
     identities: Identities,
     rows: Rows,
+    /// The reasons of the compiled form, as numbers among all that there ever were.
+    reasons: Vec<u32>,
     /// The matchers that rules in use speak of, and their prefixes.
     active: BTreeSet<u32>,
     prefixes: BTreeSet<Prefix>,
@@ -60,6 +62,7 @@ impl State {
             snapshot: Arc::clone(snapshot),
             identities: Identities::new(snapshot),
             rows: Rows::default(),
+            reasons: Vec::new(),
             active: BTreeSet::new(),
             prefixes: BTreeSet::new(),
             matchers,
@@ -148,8 +151,8 @@ impl State {
     }
 
     /// Writes down what changed.
-    fn write(&self, node: &str, dirty: &Dirty, compiled: &mut Compiled) {
-        let State { snapshot, selection, groups, identities, rows, prefixes, .. } = self;
+    fn write(&mut self, node: &str, dirty: &Dirty, compiled: &mut Compiled) {
+        let State { snapshot, selection, groups, identities, rows, .. } = &*self;
         let Dirty { addresses, selected, identities: moved, reach } = dirty;
         let merged = |group: u32| GroupIndex(rows.merged(group));
         let identity = |addr: &Addr| identities.of_address(snapshot, addr, node);
@@ -162,15 +165,11 @@ impl State {
                 None => drop(compiled.addresses.remove(addr)),
             }
         }
-        if *moved || *reach == Reach::All {
-            let now = compiled.addresses.iter().zip(&groups.addresses).map(|((addr, was), (_, group))| {
-                let identity = if *moved { identity(addr) } else { was.identity };
-                (addr, was, Behind { identity, group: merged(*group) })
-            });
-            let other: Vec<(Addr, Behind)> =
-                now.filter(|(_, was, now)| *was != now).map(|(addr, _, now)| (*addr, now)).collect();
-            for (addr, behind) in other {
-                compiled.addresses.insert(addr, behind);
+        let elsewhere = |group: u32| matches!(reach, Reach::Moved(groups) if groups[group as usize]);
+        if *moved || matches!(reach, Reach::Moved(_)) {
+            for (addr, group) in groups.addresses.iter().filter(|(_, group)| *moved || elsewhere(**group)) {
+                let behind = Behind { identity: identity(addr), group: merged(*group) };
+                compiled.addresses.set(*addr, Some(behind));
             }
         }
         if *selected || *moved || *reach != Reach::Nothing {
@@ -190,14 +189,18 @@ impl State {
                 endpoints.insert(key.clone(), spec);
             }
             let startup = writer.pair(selection.startup);
-            let (rows, reasons) = writer.finished();
-            if *compiled.rows != rows {
-                compiled.rows = Arc::new(rows);
+            let (written, reasons) = writer.finished();
+            if compiled.rows != written {
+                compiled.rows = written;
             }
             compiled.endpoints = endpoints;
             compiled.startup = Direction::BOTH.map(|direction| Some(startup[direction.index()]));
-            compiled.reasons = reasons;
+            if self.reasons != reasons {
+                compiled.reasons = reasons.iter().map(|number| rows.reason(*number).clone()).collect();
+                self.reasons = reasons;
+            }
         }
+        let State { snapshot, identities, rows, prefixes, .. } = &*self;
         compiled.groups = rows.groups();
         compiled.identities = identities.names();
         compiled.problems = problems(snapshot, node);
