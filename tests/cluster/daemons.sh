@@ -108,7 +108,7 @@ make_node() { # NUMBER
   containerd_settings >"$folder/containerd.toml"
   pod_network "$1" >"$folder/files/etc/cni/net.d/10-pods.conflist"
   cp "$CNI_BIN"/{ptp,bridge,host-local,loopback,portmap} "$folder/files/opt/cni/bin/"
-  printf 'NODE=%q\nCGROUPS=%q\nUNIFIED=%q\n' "$node" "$CGROUPS" "$UNIFIED" >"$folder/node.env"
+  printf '%s=%q\n' NODE "$node" CGROUPS "$CGROUPS" UNIFIED "$UNIFIED" NODE_FOLDERS "$NODE_FOLDERS" >"$folder/node.env"
   {
     echo "export PATH=$PATH"
     if [ "$1" = 1 ]; then

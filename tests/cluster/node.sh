@@ -3,7 +3,7 @@
 # write, and keeps the node's daemons running. They all end with it. $1 is the node's folder.
 set -u
 FOLDER=$1
-. "$FOLDER/node.env" # NODE CGROUPS UNIFIED
+. "$FOLDER/node.env" # NODE CGROUPS UNIFIED NODE_FOLDERS
 hostname "$NODE"
 mount --make-rprivate /
 mount -t proc proc /proc
@@ -25,20 +25,23 @@ fi
 mount -t bpf bpf /sys/fs/bpf
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/lock /run/netns
-for path in /var/lib/containerd /var/lib/kubelet /var/lib/cni /var/log/pods /var/log/containers /etc/cni /opt/cni /etc/kubernetes; do
-  mkdir -p "$path" "$FOLDER/files$path"
+for path in $NODE_FOLDERS; do
+  mkdir -p "$FOLDER/files$path"
   mount --bind "$FOLDER/files$path" "$path"
 done
 mount --make-rshared / # pods see mounts that come later
 
-# keep NAME COMMAND...: runs a daemon, and again when it ends.
+# keep NAME COMMAND...: runs a daemon, and again when it ends, unless it is held.
 keep() {
   local name=$1; shift
   (
     while :; do
-      "$@" >>"$FOLDER/log/$name.log" 2>&1 </dev/null
+      "$@" >>"$FOLDER/log/$name.log" 2>&1 </dev/null &
+      echo $! >"$FOLDER/$name.pid"
+      wait $!
       echo "== $name ended with $?" >>"$FOLDER/log/$name.log"
       sleep 1
+      while [ -e "$FOLDER/$name.held" ]; do sleep 0.2; done
     done
   ) &
 }

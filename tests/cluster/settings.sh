@@ -4,14 +4,17 @@
 set -euo pipefail
 : "${CLUSTER_DIR:?}" "${CLUSTER_BIN:?}" "${CLUSTER_IMAGES:?}"
 
+# What up.sh was told goes for all that comes after it.
+[ -n "${FRESH:-}" ] || [ ! -e "$CLUSTER_DIR/chosen" ] || . "$CLUSTER_DIR/chosen"
 # Prefix of network namespaces and name of the cgroups. Several clusters need several names, nothing else.
-NAME=${CLUSTER_NAME:-isolator}
+NAME=${CLUSTER_NAME:-isolator-cluster}
 NODES=${CLUSTER_NODES:-3}
 # How pods are connected: ptp (a veth and a route for each) or bridge (one bridge on each node).
 CNI=${CLUSTER_CNI:-ptp}
 # ipv4, ipv6 or dual.
 FAMILY=${CLUSTER_FAMILY:-ipv4}
 CNI_BIN=${CLUSTER_CNI_BIN:-/usr/lib/cni}
+CLUSTER_SCRIPTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # Nothing of this is seen outside of the cluster's namespaces. The last part of a node's address is 10 and its number.
 NODE_NET=172.31.77 NODE_NET6=fd77:1:

@@ -1,13 +1,15 @@
 #!/bin/bash
 # Starts a cluster of real nodes on this machine, afresh. A node is a set of namespaces with its own containerd, kubelet
 # and kube-proxy; etcd and the control plane run in the first. Nothing in it enforces NetworkPolicy.
-here=$(dirname "$0")
-. "$here/settings.sh"
-. "$here/pki.sh"
-. "$here/wire.sh"
-. "$here/daemons.sh"
-"$here/down.sh"
+FRESH=1
+. "$(dirname "$0")/settings.sh"
+. "$CLUSTER_SCRIPTS/pki.sh"
+. "$CLUSTER_SCRIPTS/wire.sh"
+. "$CLUSTER_SCRIPTS/nodes.sh"
+. "$CLUSTER_SCRIPTS/daemons.sh"
+"$CLUSTER_SCRIPTS/down.sh"
 mkdir -p "$CLUSTER_DIR/nodes"
+printf 'CLUSTER_%s=%q\n' NAME "$NAME" NODES "$NODES" CNI "$CNI" FAMILY "$FAMILY" >"$CLUSTER_DIR/chosen"
 
 # Kubelets change settings of the whole kernel, and three of them need more of two; down.sh puts these back.
 sysctl -e vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops kernel.keys.root_maxkeys \
@@ -16,47 +18,12 @@ at_least() { [ "$(sysctl -n "$1")" -ge "$2" ] || sysctl -qw "$1=$2"; }
 at_least fs.inotify.max_user_instances 8192
 at_least fs.inotify.max_user_watches 524288
 
+make_mountpoints
 make_pki
 make_wire
 cgroups
 say 'certificates and network are made'
 
-# One cgroup in each hierarchy; it is the root of the node's cgroup namespace.
-make_cgroups() { # NODE
-  local controller folder parent file
-  for controller in $CGROUPS; do
-    parent=/sys/fs/cgroup/$controller
-    for folder in "$parent/$NAME" "$parent/$NAME/$1"; do
-      mkdir -p "$folder"
-      # An empty set of processors would let nothing run.
-      [ "$controller" != cpuset ] || for file in cpuset.cpus cpuset.mems; do cat "${folder%/*}/$file" >"$folder/$file"; done
-    done
-  done
-  [ -n "$UNIFIED" ] || return 0
-  mkdir -p "$UNIFIED/$NAME/$1"
-  [ "$UNIFIED" = /sys/fs/cgroup ] || return 0
-  for folder in "$UNIFIED" "$UNIFIED/$NAME"; do
-    for controller in $(cat "$folder/cgroup.controllers"); do echo "+$controller" >"$folder/cgroup.subtree_control" || true; done
-  done
-  mkdir -p "$UNIFIED/$NAME/$1/init" "$UNIFIED/$NAME/outside"
-}
-
-start_node() { # NUMBER
-  local node=node$1 folder=$CLUSTER_DIR/nodes/node$1 controller
-  make_cgroups "$node"
-  (
-    for controller in $CGROUPS; do echo $BASHPID >"/sys/fs/cgroup/$controller/$NAME/$node/cgroup.procs"; done
-    [ -z "$UNIFIED" ] || echo $BASHPID >"$UNIFIED/$NAME/$node/cgroup.procs"
-    exec setsid nsenter --net="/run/netns/$(node_ns "$1")" unshare --mount --uts --ipc --cgroup --pid --fork \
-      "$here/node.sh" "$folder" </dev/null >"$folder/log/node.log" 2>&1
-  ) &
-  local outer=$! child
-  child() { cat /proc/"$outer"/task/*/children 2>/dev/null | tr -d ' ' | grep .; }
-  await 10 "the start of $node" "$folder/log/node.log" child
-  child >"$folder/pid"
-  # Version 2 wants no process beside child cgroups.
-  [ "$UNIFIED" != /sys/fs/cgroup ] || echo "$outer" >"$UNIFIED/$NAME/outside/cgroup.procs"
-}
 for i in $(seq "$NODES"); do make_node "$i"; start_node "$i"; done
 say 'nodes are started'
 
@@ -75,6 +42,6 @@ done
 kubectl wait --for=condition=Ready nodes --all --timeout=120s >/dev/null
 say 'nodes are ready'
 dns=$(has4 && echo "$SERVICE_NET.10" || echo "${SERVICE_NET6}:10")
-sed -e "s|CLUSTER_IP|$dns|" -e "s|IMAGE|$DNS_IMAGE|" "$here/dns.yaml" | kubectl apply -f - >/dev/null
+sed -e "s|CLUSTER_IP|$dns|" -e "s|IMAGE|$DNS_IMAGE|" "$CLUSTER_SCRIPTS/dns.yaml" | kubectl apply -f - >/dev/null
 kubectl -n kube-system rollout status deployment/coredns --timeout=180s >/dev/null
 say 'names are resolved'

@@ -9,19 +9,19 @@ make_wire() {
   ! has4 || ip -n "$SWITCH" addr add "$NODE_NET.1/24" dev br0
   ! has6 || ip -n "$SWITCH" addr add "$NODE_NET6:1/64" dev br0 nodad
   ip -n "$SWITCH" link set br0 up
-  local i j
-  for i in $(seq "$NODES"); do plug "$i"; done
+  local i
   for i in $(seq "$NODES"); do
-    for j in $(seq "$NODES"); do [ "$i" = "$j" ] || to_pods "$(node_ns "$i")" "$j"; done
+    plug "$i"
     to_pods "$SWITCH" "$i"
   done
 }
 
 plug() { # NUMBER
-  local ns; ns=$(node_ns "$1")
+  local ns j; ns=$(node_ns "$1")
   ip netns add "$ns"
   ip -n "$ns" link set lo up
-  ip -n "$SWITCH" link add "node$1" type veth peer name eth0 netns "$ns"
+  # The same hardware address after a restart of the node, as with a real one.
+  ip -n "$SWITCH" link add "node$1" type veth peer name eth0 address "$(printf '02:77:00:00:00:%02x' "$1")" netns "$ns"
   ip -n "$SWITCH" link set "node$1" master br0 up
   ip -n "$ns" link set eth0 up
   if has4; then
@@ -36,6 +36,14 @@ plug() { # NUMBER
     ip netns exec "$ns" sysctl -qw net.ipv6.conf.all.forwarding=1
     masquerade ip6tables "$ns" "$POD_NET6::/48"
   fi
+  for j in $(seq "$NODES"); do [ "$1" = "$j" ] || to_pods "$ns" "$j"; done
+}
+
+# Takes a node's network away, its end of the wire included.
+unplug() { # NUMBER
+  ip netns del "$(node_ns "$1")"
+  unplugged() { ! ip -n "$SWITCH" link show "node$1"; }
+  await 30 "the end of the network of node$1" "ip -n $SWITCH link" unplugged "$1"
 }
 
 # Pods reach what is outside of the cluster by the address of their node, and each other by their own.

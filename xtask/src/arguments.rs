@@ -12,8 +12,10 @@ Usage: cargo xtask COMMAND
   build                                          toolchain, linker and an optimised target/release/isolator
   image                                          a container image with a static binary, target/image/isolator.tar
   cluster up [--bare]                            a Kubernetes cluster of three nodes on this machine, with our DaemonSet; needs root and Go
-  cluster test [--sample] [--focus REGEX]        our own tests and upstream's NetworkPolicy suite on it
+  cluster test [--sample] [--check NAME] [--focus REGEX]
+                                                 our own tests and upstream's NetworkPolicy suite on it, or one of either
   cluster down                                   ends it and removes all of it
+  cluster traces                                 starts and interrupts some, and looks for what they leave
   demo                                           builds, then shows tenants being isolated; needs root
   test [--tier NAME]... [--cases N] [FILTER]     all test tiers, or the named ones
   tidy [--record-abi]                            rules that neither cargo nor clippy can enforce
@@ -109,7 +111,8 @@ fn parse_cluster(mut arguments: impl Iterator<Item = String>) -> Result<Action> 
         Some("up") => Action::Up { bare: false },
         Some("test") => Action::Test(Selection::default()),
         Some("down") => Action::Down,
-        _ => bail!("cluster takes 'up', 'test' or 'down'; see `cargo xtask help`"),
+        Some("traces") => Action::Traces,
+        _ => bail!("cluster takes 'up', 'test', 'down' or 'traces'; see `cargo xtask help`"),
     };
     while let Some(argument) = arguments.next() {
         match (&mut action, argument.as_str()) {
@@ -118,6 +121,10 @@ fn parse_cluster(mut arguments: impl Iterator<Item = String>) -> Result<Action> 
             (Action::Test(selection), "--focus") => match arguments.next() {
                 Some(expression) => selection.focus = Some(expression),
                 None => bail!("--focus needs a value; see `cargo xtask help`"),
+            },
+            (Action::Test(selection), "--check") => match arguments.next() {
+                Some(name) => selection.check = Some(name),
+                None => bail!("--check needs a value; see `cargo xtask help`"),
             },
             (_, unknown) => bail!("there is no flag '{unknown}' here; see `cargo xtask help`"),
         }
@@ -195,6 +202,7 @@ mod tests {
             ("cluster", "'up'"),
             ("cluster down --bare", "'--bare'"),
             ("cluster test --focus", "--focus needs"),
+            ("cluster test --check", "--check needs"),
         ] {
             let message = parsed(line).unwrap_err().to_string();
             assert!(message.contains(part), "{line}: {message}");

@@ -12,6 +12,8 @@ const PAUSE: &str = "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; 
 const PASSWD: &str = "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n";
 const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
 
+const PAGE: &str = "<!DOCTYPE html><title>Welcome to a server!</title>\n";
+
 /// Writes all images into `folder`.
 pub(crate) fn write(bin: &Path, folder: &Path) -> Result<()> {
     let busybox = read(Path::new("/bin/busybox"))?;
@@ -40,11 +42,47 @@ pub(crate) fn write(bin: &Path, folder: &Path) -> Result<()> {
     let mut agnhost = shell();
     agnhost.file("agnhost", 0o755, &read(&bin.join("agnhost"))?);
     save("agnhost.tar", &["isolator.test/e2e/agnhost:2.56"], &["/agnhost"], &["pause"], "", agnhost)?;
+    save(
+        "web.tar",
+        &["isolator.test/web:1"],
+        &["/bin/httpd"],
+        &["-f", "-p", "80", "-h", "/www"],
+        "",
+        web(shell())?,
+    )?;
     let mut coredns = Tar::default();
     coredns.file("coredns", 0o755, &read(&bin.join("coredns"))?);
     save("coredns.tar", &["isolator.test/coredns:1.12.1"], &["/coredns"], &[], "", coredns)
 }
 
+/// A page to serve, and curl to ask for it, whose exit code tells silence from a refusal.
+fn web(mut layer: Tar) -> Result<Tar> {
+    layer.folder("www", 0o755);
+    layer.file("www/index.html", 0o644, PAGE.as_bytes());
+    layer.file("usr/bin/curl", 0o755, &read(Path::new("/usr/bin/curl"))?);
+    for library in libraries(&output(command("ldd").arg("/usr/bin/curl"))?) {
+        layer.file(library.trim_start_matches('/'), 0o755, &read(Path::new(library))?);
+    }
+    Ok(layer)
+}
+
+/// The files that a program loads, of what ldd says about it.
+fn libraries(ldd: &str) -> Vec<&str> {
+    ldd.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/'))).collect()
+}
+
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_and_the_loader_are_found_and_what_is_no_file_is_not() {
+        let said =
+            "\tlinux-vdso.so.1 (0x01)\n\tlibz.so.1 => /lib/libz.so.1 (0x02)\n\t/lib64/ld-linux.so.2 (0x03)\n";
+        assert_eq!(libraries(said), ["/lib/libz.so.1", "/lib64/ld-linux.so.2"]);
+    }
 }

@@ -23,6 +23,8 @@ use std::time::Instant;
 pub(crate) enum Action {
     /// Start it; without our DaemonSet when `bare`.
     Up { bare: bool },
+    /// Start and interrupt some, and look for what they leave.
+    Traces,
     /// Run tests on it.
     Test(Selection),
     /// End it.
@@ -35,6 +37,7 @@ pub(crate) fn act(action: &Action) -> Result<bool> {
     match action {
         Action::Up { bare } => cluster.up(*bare).map(|()| true),
         Action::Test(selection) => suites::run(&cluster, selection),
+        Action::Traces => cluster.traces().map(|()| true),
         Action::Down => run(&mut cluster.script("down.sh")).map(|()| true),
     }
 }
@@ -56,8 +59,8 @@ impl Cluster {
         Cluster { bin: below("bin"), images: below("images"), folder: below("run"), logs: below("logs") }
     }
 
-    fn up(&self, bare: bool) -> Result<()> {
-        let start = Instant::now();
+    /// Builds everything that a cluster runs.
+    fn prepare(&self) -> Result<()> {
         needs::check()?;
         for folder in [&self.bin, &self.images, &self.logs] {
             fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -65,8 +68,18 @@ impl Cluster {
         tools::build(&self.bin, &self.logs, &tools::CLUSTER)?;
         images::write(&self.bin, &self.images)?;
         let ours = image::write()?;
-        fs::copy(&ours, self.images.join("isolator.tar"))
-            .with_context(|| format!("cannot copy {}", ours.display()))?;
+        for (from, to) in
+            [(ours, self.images.join("isolator.tar")), (image::program(), self.bin.join("isolator"))]
+        {
+            fs::copy(&from, &to)
+                .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+        }
+        Ok(())
+    }
+
+    fn up(&self, bare: bool) -> Result<()> {
+        let start = Instant::now();
+        self.prepare()?;
         run(&mut self.script("up.sh"))?;
         if !bare {
             self.deploy()?;
@@ -74,6 +87,14 @@ impl Cluster {
         println!("the cluster is up after {}. A shell that talks to it:", seconds(start.elapsed()));
         println!("  {}/tests/cluster/kubectl.sh get pods -A", root().display());
         Ok(())
+    }
+
+    fn traces(&self) -> Result<()> {
+        if self.folder.exists() {
+            bail!("a cluster runs; cure: cargo xtask cluster down");
+        }
+        self.prepare()?;
+        run(self.script("traces.sh").env("CLUSTER_LOGS", &self.logs))
     }
 
     /// Rolls our DaemonSet out and waits until every node enforces.

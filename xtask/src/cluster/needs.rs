@@ -6,13 +6,14 @@ use anyhow::{Result, bail};
 use std::fs;
 
 /// Programs, and the Debian packages that have them.
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: [(&str, &str); 17] = [
     ("containerd", "containerd"),
     ("ctr", "containerd"),
     ("runc", "runc"),
     ("iptables", "iptables"),
     ("conntrack", "conntrack"),
     ("ip", "iproute2"),
+    ("tc", "iproute2"),
     ("openssl", "openssl"),
     ("nsenter", "util-linux"),
     ("unshare", "util-linux"),
@@ -20,6 +21,9 @@ const PROGRAMS: [(&str, &str); 13] = [
     ("busybox", "busybox-static"),
     ("bash", "bash"),
     ("awk", "mawk"),
+    ("curl", "curl"),
+    ("jq", "jq"),
+    ("perl", "perl-base"),
 ];
 /// The plugins that connect pods.
 const CNI: &str = "/usr/lib/cni/ptp";

@@ -4,7 +4,7 @@
 use super::{Cluster, tools};
 use crate::process::{root, shown};
 use crate::progress::seconds;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -23,6 +23,8 @@ pub(crate) struct Selection {
     pub(crate) sample: bool,
     /// Upstream's cases that match this expression, and nothing of our own.
     pub(crate) focus: Option<String>,
+    /// Only this one of our own tests.
+    pub(crate) check: Option<String>,
 }
 
 /// Runs the tests, all of them whatever fails. `Ok(false)`: something did.
@@ -30,7 +32,7 @@ pub(crate) fn run(cluster: &Cluster, selection: &Selection) -> Result<bool> {
     cluster.must_run()?;
     let mut failed = Vec::new();
     if selection.focus.is_none() {
-        let own = own_tests()?;
+        let own = own_tests(selection.check.as_deref())?;
         println!("own tests: {}", own.len());
         for name in &own {
             let start = Instant::now();
@@ -46,7 +48,7 @@ pub(crate) fn run(cluster: &Cluster, selection: &Selection) -> Result<bool> {
         }
         println!("own tests: {} passed, {} failed", own.len() - failed.len(), failed.len());
     }
-    if !upstream(cluster, selection)? {
+    if selection.check.is_none() && !upstream(cluster, selection)? {
         failed.push("upstream's suite".to_owned());
     }
     if !failed.is_empty() {
@@ -55,15 +57,19 @@ pub(crate) fn run(cluster: &Cluster, selection: &Selection) -> Result<bool> {
     Ok(failed.is_empty())
 }
 
-/// The scripts in `tests/cluster/checks`, by name.
-fn own_tests() -> Result<Vec<String>> {
+/// The scripts in `tests/cluster/checks`, by name: all of them, or the one that is wanted.
+fn own_tests(wanted: Option<&str>) -> Result<Vec<String>> {
     let folder = root().join("tests/cluster/checks");
     let files = fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
     let names = files.filter_map(|file| file.ok()?.file_name().into_string().ok());
     let mut names: Vec<String> =
         names.filter_map(|name| name.strip_suffix(".sh").map(str::to_owned)).collect();
     names.sort();
-    Ok(names)
+    let Some(wanted) = wanted else { return Ok(names) };
+    if !names.iter().any(|name| name == wanted) {
+        bail!("there is no test '{wanted}'; there are {}", names.join(", "));
+    }
+    Ok(vec![wanted.to_owned()])
 }
 
 fn upstream(cluster: &Cluster, selection: &Selection) -> Result<bool> {

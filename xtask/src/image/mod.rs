@@ -65,5 +65,10 @@ fn binary() -> Result<PathBuf> {
         .env("CFLAGS_x86_64_unknown_linux_musl", "-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=0")
         .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER", "cc");
     run(&mut build)?;
-    Ok(target_dir().join(TARGET).join("release/isolator"))
+    Ok(program())
+}
+
+/// The static binary, once it is built.
+pub(crate) fn program() -> PathBuf {
+    target_dir().join(TARGET).join("release/isolator")
 }
