@@ -14,7 +14,7 @@ restore() {
 }
 trap restore EXIT
 remove_agents
-for i in $(seq "$NODES"); do isolator "$i" uninstall >/dev/null; done
+for i in $(seq "$NODES"); do isolator "$i" uninstall --yes >/dev/null; done
 
 server good node1
 server bad node1
@@ -58,6 +58,6 @@ both_run 'after a restart of ours'
 denied 'after a restart' client "$(address bad)" 8080
 isolator "$NODE" verify
 remove_agents
-for i in $(seq "$NODES"); do isolator "$i" uninstall >/dev/null; done
+for i in $(seq "$NODES"); do isolator "$i" uninstall --yes >/dev/null; done
 both_run 'after ours'
 allowed 'what a policy forbids, after ours are gone' client "$(address bad)" 8080

@@ -1,6 +1,7 @@
 #!/bin/bash
 # A node ends as by a loss of power and starts again: network, processes, pins, everything in memory is gone. Nothing
-# changes on the others; what its pods must not do they do not do, from their first packet on.
+# changes on the others, and on itself nothing is let through from when its agent enforces. What its pods do before that is
+# restricted by the other ends only (docs/threat-model.md); how much it was is printed.
 . "$(dirname "$0")/../common.sh"
 . "$CLUSTER_SCRIPTS/wire.sh"
 . "$CLUSTER_SCRIPTS/attempts.sh"
@@ -36,11 +37,16 @@ rolled
 attempt far-new 1 anything far-server
 await 60 'that far-new is denied' "kubectl -n $CHECK logs far-new" settled denied far-new
 await 60 "that open-$NODE passes" "kubectl -n $CHECK logs open-$NODE" settled passed "open-$NODE"
-leaks=0
-for name in far-1 far-new "bound-$NODE" "closed-$NODE"; do
-  leaked=$(k logs "$name" | grep -cx passed || true)
-  leaks=$((leaks + leaked))
-  echo "$name: $(k logs "$name" | wc -l) attempts since it started, $leaked passed"
+pod=$(agents get pods --field-selector="spec.nodeName=node$NODE" -o name)
+enforced=$(agents logs "$pod" --timestamps | awk '/"message":"enforced"/ { print $1; exit }')
+[ -n "$enforced" ] || fail "the agent of node$NODE does not say since when it enforces"
+# An attempt speaks when it is over, which on a busy machine is a moment after its connection was judged.
+limit=$(date -u -d "$enforced + 1 second" +%FT%T.%N)
+early=0 late=0
+for name in far-1 far-new "bound-$NODE"; do
+  count() { k logs "$name" --timestamps | awk -v limit="$limit" -v late="$1" '$2 == "passed" && ($1 > limit) == late { n++ } END { print n + 0 }'; }
+  early=$((early + $(count 0))) late=$((late + $(count 1)))
 done
-end_attempts "^open-$NODE\$"
-[ $leaks = 0 ] || fail 'a denied attempt has passed'
+echo "by pods of node$NODE or to them: $early denied attempts passed before its agent enforced (at $enforced), $late after"
+end_attempts "^(open|bound)-$NODE\$"
+[ $late = 0 ] || fail 'a denied attempt has passed'
