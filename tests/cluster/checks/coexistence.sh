@@ -56,7 +56,7 @@ agents rollout restart daemonset/isolator >/dev/null
 rolled
 both_run 'after a restart of ours'
 denied 'after a restart' client "$(address bad)" 8080
-isolator "$NODE" verify
+agents exec "$(agents get pods --field-selector="spec.nodeName=node$NODE" -o name)" -- isolator status >/dev/null || fail "the agent of node$NODE is not healthy beside others"
 remove_agents
 for i in $(seq "$NODES"); do isolator "$i" uninstall --yes >/dev/null; done
 both_run 'after ours'
