@@ -16,7 +16,7 @@ mod measure;
 mod report;
 mod shape;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use flags::Flags;
 use measure::Bench;
 use report::Report;

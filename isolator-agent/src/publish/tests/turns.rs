@@ -63,7 +63,7 @@ fn an_edit_that_is_edited_is_said_when_it_stays_and_other_words_a_minute_later()
     };
     let all = said(1000, Some(0), edits);
     assert_eq!(times(&all), [55, 115, 175, 235, 295, 355], "{all:?}");
-    let flip = |now: u64| mk_complaints(&["np"], if now / 10 % 2 == 0 { "a" } else { "b" });
+    let flip = |now: u64| mk_complaints(&["np"], if (now / 10).is_multiple_of(2) { "a" } else { "b" });
     let flips = times(&said(600, Some(0), flip));
     assert!(flips.windows(2).all(|pair| pair[1] - pair[0] >= 60), "{flips:?}");
 }

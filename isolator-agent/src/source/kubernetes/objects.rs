@@ -72,7 +72,7 @@ impl Objects {
     }
 
     /// The next object of the list, and what stands in for it where it cannot be read.
-    pub(super) fn list(&mut self, item: Item, closed: Option<Object>) {
+    pub(super) fn list(&mut self, item: Item, closed: Option<Box<Object>>) {
         let Some(listing) = &mut self.listing else { return };
         let Item { name, found, place, problems } = item;
         listing.problems.remove(&name);
@@ -90,7 +90,7 @@ impl Objects {
                 match (is_closed, closed) {
                     (Some(true) | None, Some(object)) => {
                         said.push(cut_off(&key, &place));
-                        (object, true)
+                        (*object, true)
                     }
                     (is_closed, _) => {
                         known.into_iter().for_each(|known| known.seen = true);
@@ -113,7 +113,7 @@ impl Objects {
         match self.known.get_mut(&short(&object.key())) {
             // Named for the first time, as it was. A second time it may take a difference back.
             Some(known) if (known.print, known.closed) == (print, stands_in) && !known.seen => {
-                known.seen = true
+                known.seen = true;
             }
             Some(known) => {
                 known.seen = true;
@@ -166,7 +166,7 @@ impl Objects {
 
     /// An object was added or replaced; it may be one that is known. Where it cannot be read, something may stand in for
     /// it.
-    pub(super) fn put(&mut self, item: Item, closed: Option<Object>) -> Option<Delta> {
+    pub(super) fn put(&mut self, item: Item, closed: Option<Box<Object>>) -> Option<Delta> {
         let Item { name, found, place, problems } = item;
         self.problems.remove(&name);
         note(&mut self.problems, &name, problems);
@@ -185,7 +185,7 @@ impl Objects {
                     broken(&key, &place, is_closed.is_some())
                 };
                 self.problems.entry(name).or_default().push(said);
-                let object = stands_in?;
+                let object = *stands_in?;
                 let print = fingerprint(&self.seeds, &object);
                 self.learn(print, object, true)
             }

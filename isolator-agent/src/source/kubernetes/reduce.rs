@@ -12,7 +12,7 @@ use isolator_policy::cluster::change::{Object, ObjectKey};
 #[derive(Debug)]
 pub(super) enum Reduced {
     /// An object that is enforced, or should be, and what stands in for it where it cannot be read.
-    Item(Item, Option<Object>),
+    Item(Item, Option<Box<Object>>),
     /// A definition of a kind.
     Definition(Definition),
     /// Of no meaning here.
@@ -40,7 +40,7 @@ impl Reduced {
         match item.found {
             Found::Other if item.problems.is_empty() => Reduced::Nothing,
             _ => {
-                let closed = stand_in(kind, node, &item);
+                let closed = stand_in(kind, node, &item).map(Box::new);
                 Reduced::Item(item, closed)
             }
         }

@@ -80,7 +80,7 @@ impl Bench<'_> {
         let empty = plain.fd(EMPTY)?;
         let to_peers = turn(live - 1, first(v4), destination);
         let to_services = turn(live - 1, first_service(v4), destination);
-        let mut cost = |floor: &mut Floor, program: &ProgramFd, frame: &[u8], turn: Turn| {
+        let cost = |floor: &mut Floor, program: &ProgramFd, frame: &[u8], turn: Turn| {
             Run { floor, program, frame, turn, packets }.cost()
         };
         let nothing = cost(&mut plain, &empty, &straight, to_peers)?;
