@@ -63,7 +63,7 @@ apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 mode: iptables
 clientConnection: {kubeconfig: /etc/kubernetes/kube-proxy.conf}
-clusterCIDR: $(families "$POD_NET.0.0/16" "$POD_NET6::/48")
+clusterCIDR: $(families "$POD_NET.0.0/16" "$POD_NET6::/32")
 conntrack: {maxPerCore: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s} # not writable in a network namespace
 Y
 }
@@ -86,7 +86,7 @@ control_plane() { # FOLDER
     "--proxy-client-cert-file=$pki/front-proxy.crt --proxy-client-key-file=$pki/front-proxy.key"
   echo "keep kube-controller-manager kube-controller-manager --kubeconfig=$config/controller-manager.conf" \
     "--use-service-account-credentials --service-account-private-key-file=$pki/service-accounts.key --root-ca-file=$pki/ca.crt" \
-    "--cluster-cidr=$(families "$POD_NET.0.0/16" "$POD_NET6::/48") --service-cluster-ip-range=$SERVICE_RANGES" \
+    "--cluster-cidr=$(families "$POD_NET.0.0/16" "$POD_NET6::/32") --service-cluster-ip-range=$SERVICE_RANGES" \
     "--allocate-node-cidrs=false --leader-elect=false"
   echo "keep kube-scheduler kube-scheduler --kubeconfig=$config/scheduler.conf --leader-elect=false"
 }

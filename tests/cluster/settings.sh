@@ -18,7 +18,7 @@ CLUSTER_SCRIPTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # Nothing of this is seen outside of the cluster's namespaces. The last part of a node's address is 10 and its number.
 NODE_NET=172.31.77 NODE_NET6=fd77:1:
-POD_NET=10.201 POD_NET6=fd77:2
+POD_NET=10.201 POD_NET6=fd77:2 # node N has .N.0/24 of a /16, and :N::/64 of a /32
 SERVICE_NET=10.202.0 SERVICE_NET6=fd77:3:
 PAUSE_IMAGE=isolator.test/pause:3.10.1
 DNS_IMAGE=isolator.test/coredns:1.12.1

@@ -34,7 +34,7 @@ plug() { # NUMBER
     ip -n "$ns" addr add "$NODE_NET6:$((10 + $1))/64" dev eth0 nodad
     ip -n "$ns" route add default via "$NODE_NET6:1"
     ip netns exec "$ns" sysctl -qw net.ipv6.conf.all.forwarding=1
-    masquerade ip6tables "$ns" "$POD_NET6::/48"
+    masquerade ip6tables "$ns" "$POD_NET6::/32"
   fi
   for j in $(seq "$NODES"); do [ "$1" = "$j" ] || to_pods "$ns" "$j"; done
 }
