@@ -60,8 +60,3 @@ no_agents() { [ -z "$(agents get pods -o name)" ]; }
 remove_agents() { agents delete daemonset isolator --wait >/dev/null; await 60 'the end of all agents' 'kubectl get pods -A' no_agents; }
 # The program of the image, on a node.
 isolator() { local node=$1; shift; "$CLUSTER_SCRIPTS/enter.sh" "$node" isolator "$@"; }
-# The network namespace of a pod by its address, as a path on its node.
-sandbox() { # NODE ADDRESS
-  "$CLUSTER_SCRIPTS/enter.sh" "$1" bash -c 'for ns in /run/netns/*; do
-    if nsenter --net="$ns" ip -o addr | grep -qF " $1/"; then echo "$ns"; fi; done' - "$2"
-}
