@@ -252,7 +252,7 @@ impl From<&Problem> for ProblemEntry {
 /// A process, told apart from a later one with the same number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// Its number.
+    /// Its number, as it sees itself: 1 in a pod.
     pub pid: u32,
     /// When it started, kernel ticks since boot (field 22 of `/proc/PID/stat`).
     pub start_ticks: u64,
@@ -269,8 +269,24 @@ impl Process {
     /// Whether it still runs.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        self.pid != 0 && start_ticks(self.pid) == Some(self.start_ticks)
+        self.pid != 0 && (start_ticks(self.pid) == Some(self.start_ticks) || self.is_alive_within())
     }
+
+    /// Whether it runs in a namespace of processes below this one, where it has another number: the agent in its
+    /// pod, asked about from the node.
+    fn is_alive_within(&self) -> bool {
+        let Ok(processes) = fs::read_dir("/proc") else { return false };
+        processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).any(|pid: u32| {
+            fs::read_to_string(format!("/proc/{pid}/status"))
+                .is_ok_and(|text| own_number(&text) == Some(self.pid))
+                && start_ticks(pid) == Some(self.start_ticks)
+        })
+    }
+}
+
+/// The number that a process has in its own namespace, from `/proc/PID/status` (proc_pid_status(5), `NSpid`).
+fn own_number(status: &str) -> Option<u32> {
+    status.lines().find_map(|line| line.strip_prefix("NSpid:"))?.split_whitespace().next_back()?.parse().ok()
 }
 
 /// When a process started; `None` when there is none of this number, or it has ended and only waits to be reaped.
@@ -329,6 +345,14 @@ mod tests {
         assert!(own.is_alive());
         assert!(!Process { start_ticks: own.start_ticks + 1, ..own }.is_alive());
         assert!(!Process::default().is_alive());
+    }
+
+    #[test]
+    fn a_process_is_known_by_its_number_in_its_own_namespace() {
+        assert_eq!(own_number("Name:\tisolator\nNSpid:\t4711\t1\nVmPeak:\t1 kB\n"), Some(1));
+        assert_eq!(own_number("Name:\tisolator\nNSpid:\t4711\n"), Some(4711));
+        assert_eq!(own_number("Name:\tisolator\n"), None);
+        assert!(Process::own().is_alive_within());
     }
 
     #[test]

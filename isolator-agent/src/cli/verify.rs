@@ -29,7 +29,8 @@ struct View {
 pub(super) fn run(global: &Global, screen: &Screen) -> Result<Exit> {
     let Some(status) = offline::daemon(global)? else {
         bail!(
-            "no daemon has run with {}: what should be in the kernel is not known",
+            "no daemon that reads manifests has run with {}: what should be in the kernel is not known here. One that \
+             watches a cluster compares all the time: see `drift` of isolator status",
             global.run_dir.display()
         );
     };
