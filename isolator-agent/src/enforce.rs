@@ -332,13 +332,17 @@ impl Enforcer {
         if !ops.is_empty() {
             match self.loaded.store.apply(&ops) {
                 Ok(applied) => {
+                    let now = since_1970();
+                    let settling = applied.duration - applied.switched;
                     self.status.apply_us = micros(applied.duration);
                     self.status.took = Phases {
                         compile_us: micros(compile),
                         layout_us: micros(layout),
                         diff_us: micros(diff),
-                        write_us: micros(applied.duration),
-                        done_us: micros(since_1970()),
+                        write_us: micros(applied.switched),
+                        settle_us: micros(settling),
+                        in_force_us: micros(now.saturating_sub(settling)),
+                        done_us: micros(now),
                         ..std::mem::take(&mut self.took)
                     };
                     self.status.writes = applied.writes as u64;

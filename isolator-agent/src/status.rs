@@ -74,7 +74,8 @@ pub struct Status {
     pub lost: Lost,
 }
 
-/// A change from the first sign of an edit to the last map write. Times in microseconds.
+/// A change from the first sign of an edit to the switch that puts it in force, and the cleaning up after it. Times in
+/// microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Phases {
@@ -92,8 +93,12 @@ pub struct Phases {
     pub layout_us: u64,
     /// Finding the difference.
     pub diff_us: u64,
-    /// Writing it to the maps, grace period included.
+    /// Writing it to the maps, until the switch.
     pub write_us: u64,
+    /// Waiting for packets that were under way at the switch, and removing what they were judged by.
+    pub settle_us: u64,
+    /// When the switch was, since 1970, UTC: every packet that arrives after it is judged by the change.
+    pub in_force_us: u64,
     /// When the last map write was done, since 1970, UTC.
     pub done_us: u64,
 }

@@ -29,6 +29,8 @@ pub struct Store {
 pub struct Applied {
     /// Map entries written or removed.
     pub writes: usize,
+    /// From the first to the switch: every packet that arrives after it is judged anew. Without one, to the last.
+    pub switched: Duration,
     /// From the first to the last.
     pub duration: Duration,
 }
@@ -121,6 +123,7 @@ impl Store {
         let start = Instant::now();
         let mut done = 0;
         let mut waits = 0;
+        let mut switched = None;
         while done < ops.len() {
             let rest = &ops[done..];
             match rest[0] {
@@ -159,11 +162,15 @@ impl Store {
                 }
                 _ => {
                     self.single(done, &rest[0])?;
+                    if matches!(rest[0], Op::State(_)) {
+                        switched = Some(start.elapsed());
+                    }
                     done += 1;
                 }
             }
         }
-        Ok(Applied { writes: ops.len() - waits, duration: start.elapsed() })
+        let duration = start.elapsed();
+        Ok(Applied { writes: ops.len() - waits, switched: switched.unwrap_or(duration), duration })
     }
 
     fn single(&self, op: usize, what: &Op) -> Result<(), StoreError> {

@@ -71,11 +71,11 @@ impl Agent {
         Ok(taken)
     }
 
-    /// Waits until an edit that began at `changed` (microseconds since 1970) is in force. Answers how long that took,
-    /// in microseconds, and where the time went.
+    /// Waits until an edit that began at `changed` (microseconds since 1970) is in force and settled. Answers how long
+    /// it took to be in force, in microseconds, and where the time went.
     pub(crate) fn until_done(&mut self, changed: u64) -> Result<(u64, Phases)> {
         let status = self.until(|status| status.took.done_us > changed)?;
-        Ok((status.took.done_us - changed, status.took))
+        Ok((status.took.in_force_us.saturating_sub(changed), status.took))
     }
 
     fn until(&mut self, holds: impl Fn(&Status) -> bool) -> Result<Status> {

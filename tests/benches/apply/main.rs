@@ -1,8 +1,8 @@
-//! `cargo xtask bench apply`: how long a changed manifest takes until the last map write, with the real daemon, real
-//! maps and real interfaces, in namespaces of its own. Needs root. Not here: what packets cost (`datapath`), what
+//! `cargo xtask bench apply`: how long until a changed manifest is in force, with the real daemon, real maps and
+//! real interfaces, in namespaces of its own. Needs root. Not here: what packets cost (`datapath`), what
 //! compiling costs by itself (`compile`).
 //!
-//! The daemon says when its last write was done and where the time went (`took` of its status); the benchmark says
+//! The daemon says when it switched and where the time went (`took` of its status); the benchmark says
 //! when the edit began, by the same clock: just before a finished file is moved into its place.
 
 mod agent;
@@ -62,7 +62,7 @@ fn wanted() -> Result<Wanted> {
 
 fn main() -> Result<()> {
     let wanted = wanted()?;
-    machine::head(wanted.json, "ms from a changed file to the last map write")?;
+    machine::head(wanted.json, "ms from a changed file until it is in force")?;
     if !wanted.json {
         columns();
     }
@@ -79,10 +79,11 @@ fn main() -> Result<()> {
 
 fn columns() {
     println!(
-        "p50 of each part: wait for more, read, convert, index, compile, layout, diff, write with its grace period\n"
+        "p50 of each part: wait for more, read, convert, index, compile, layout, diff, write;\n\
+         after that: settle, the grace period and the cleaning up\n"
     );
     println!(
-        "{:>7} {:>8}  {:<7} {:>5} {:>8} {:>8}  {:>6} {:>6} {:>7} {:>6} {:>7} {:>7} {:>6} {:>6}",
+        "{:>7} {:>8}  {:<7} {:>5} {:>8} {:>8}  {:>6} {:>6} {:>7} {:>6} {:>7} {:>7} {:>6} {:>6} {:>7}",
         "pods",
         "policies",
         "changed",
@@ -96,7 +97,8 @@ fn columns() {
         "compile",
         "layout",
         "diff",
-        "write"
+        "write",
+        "settle"
     );
 }
 
@@ -127,7 +129,7 @@ fn report(json: bool, pods: u32, policies: u32, kind: &str, edits: &[(u64, Phase
     let total = |percent| percentile(edits.iter().map(|(total, _)| ms(*total)), percent);
     let (p50, p99) = (total(50), total(99));
     let part = |of: fn(&Phases) -> u64| percentile(edits.iter().map(|(_, took)| ms(of(took))), 50);
-    let parts: [(&str, f64); 8] = [
+    let parts: [(&str, f64); 9] = [
         ("wait", part(|took| took.wait_us)),
         ("read", part(|took| took.read_us)),
         ("convert", part(|took| took.convert_us)),
@@ -136,6 +138,7 @@ fn report(json: bool, pods: u32, policies: u32, kind: &str, edits: &[(u64, Phase
         ("layout", part(|took| took.layout_us)),
         ("diff", part(|took| took.diff_us)),
         ("write", part(|took| took.write_us)),
+        ("settle", part(|took| took.settle_us)),
     ];
     if json {
         let parts: serde_json::Map<_, _> =
@@ -145,10 +148,10 @@ fn report(json: bool, pods: u32, policies: u32, kind: &str, edits: &[(u64, Phase
         println!("{line}");
         return;
     }
-    let [wait, read, convert, index, compile, layout, diff, write] = parts.map(|(_, ms)| ms);
+    let [wait, read, convert, index, compile, layout, diff, write, settle] = parts.map(|(_, ms)| ms);
     println!(
         "{:>7} {:>8}  {kind:<7} {:>5} {p50:>8.1} {p99:>8.1}  {wait:>6.1} {read:>6.1} {convert:>7.1} {index:>6.1} \
-         {compile:>7.1} {layout:>7.1} {diff:>6.1} {write:>6.1}",
+         {compile:>7.1} {layout:>7.1} {diff:>6.1} {write:>6.1} {settle:>7.1}",
         "",
         "",
         edits.len()
