@@ -7,6 +7,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -30,13 +31,14 @@ struct Line {
 pub fn connections(sandbox: &Path) -> io::Result<Vec<Socket>> {
     let namespace = File::open(sandbox)?;
     // A thread of its own: it never comes back from there.
-    let tables = std::thread::scope(|scope| {
+    let (tables, dealt_out) = std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
             let v4 = fs::read_to_string("/proc/thread-self/net/tcp")?;
             // A kernel without IPv6 has no such table.
             let v6 = fs::read_to_string("/proc/thread-self/net/tcp6").unwrap_or_default();
-            Ok([v4, v6])
+            let dealt_out = dealt_out(&fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")?)?;
+            Ok(([v4, v6], dealt_out))
         });
         thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread inside it has panicked")))
     })?;
@@ -48,9 +50,19 @@ pub fn connections(sandbox: &Path) -> io::Result<Vec<Socket>> {
         remote: line.remote,
         local_port: line.local_port,
         remote_port: line.remote_port,
-        accepted: listening.contains(&line.local_port),
+        // A server may have closed its listener: then its port tells, which no client gets unless it asks for it.
+        accepted: listening.contains(&line.local_port) || !dealt_out.contains(&line.local_port),
     };
     Ok(alive.map(socket).collect())
+}
+
+/// Ports that the kernel deals out to those who connect (`Documentation/networking/ip-sysctl.rst`).
+fn dealt_out(text: &str) -> io::Result<RangeInclusive<u16>> {
+    let ends: Vec<u16> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    match ends[..] {
+        [first, last] => Ok(first..=last),
+        _ => Err(io::Error::other(format!("ip_local_port_range is no pair of ports: {text:?}"))),
+    }
 }
 
 /// Reads `sl: LOCAL:PORT REMOTE:PORT STATE …`; the heading is no such line.
@@ -83,6 +95,12 @@ fn end(text: &str) -> Option<(Addr, u16)> {
 #[cfg(all(test, target_endian = "little"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ports_that_are_dealt_out_are_a_pair() {
+        assert_eq!(dealt_out("32768\t60999\n").expect("a pair"), 32_768..=60_999);
+        assert!(dealt_out("32768").is_err());
+    }
 
     #[test]
     fn lines_of_both_families_are_read_and_the_heading_is_not() {

@@ -216,7 +216,7 @@ fn connections_through_services_are_judged_again() {
     let mut open = Vec::new();
     for (server, addresses) in SERVED.iter().zip(SERVICES) {
         let through = SocketAddr::new(addresses[0].parse().unwrap(), 8080);
-        let (mut there, mut here, listener) =
+        let (mut there, mut here) =
             live.connection(&format!("shop/{server}"), "shop/friend", PORT, Some(through));
         let mut heard = [0; 1];
         for (number, policies) in
@@ -250,7 +250,7 @@ fn connections_through_services_are_judged_again() {
             there.read_exact(&mut heard).unwrap();
             assert_eq!(&heard, b"b", "{server}: goes on where it stopped");
         }
-        open.push((there, here, listener));
+        open.push((there, here));
     }
 }
 
@@ -305,7 +305,7 @@ fn a_broken_edit_keeps_the_last_good_version_and_says_so() {
 #[test]
 fn a_connection_that_waits_goes_on_when_its_endpoint_becomes_isolated() {
     let Some(live) = bare() else { return };
-    let (mut server, mut client, _listener) = live.connection("shop/server", "shop/friend", 7000, None);
+    let (mut server, mut client) = live.connection("shop/server", "shop/friend", 7000, None);
     // From now on the friend takes nothing in but answers. It has said nothing, and goes on saying nothing.
     let isolate = network_policy(
         "friend",

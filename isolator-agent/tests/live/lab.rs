@@ -107,16 +107,15 @@ impl Live {
         load_record(Some(&self.labs()), Some(&self.name)).unwrap().1
     }
 
-    /// A connection between two pods: the server's end and the client's, whose reads give up after some seconds, and
-    /// the listener, without which nobody could tell which of them is the server. The client connects to `through`, if
-    /// that is given.
+    /// A connection between two pods: the server's end and the client's, whose reads give up after some seconds. The
+    /// client connects to `through`, if that is given. Nobody listens any more: only ports tell who the server is.
     pub(super) fn connection(
         &self,
         server: &str,
         client: &str,
         port: u16,
         through: Option<SocketAddr>,
-    ) -> (TcpStream, TcpStream, TcpListener) {
+    ) -> (TcpStream, TcpStream) {
         let record = self.record();
         let address =
             record.pods[server].place.addresses.iter().find(|address| address.is_ipv4()).copied().unwrap();
@@ -137,7 +136,7 @@ impl Live {
         let connected = connected.join().unwrap();
         accepted.set_read_timeout(Some(PATIENCE)).unwrap();
         connected.set_read_timeout(Some(PATIENCE)).unwrap();
-        (accepted, connected, listener)
+        (accepted, connected)
     }
 
     /// The folder of labs, and the name of this one in it.

@@ -21,7 +21,7 @@ pub struct Socket {
     pub local_port: u16,
     /// The peer's port.
     pub remote_port: u16,
-    /// Whether the pod listens on `local_port`: the peer has opened the connection.
+    /// Whether the peer has opened the connection, as far as can be told.
     pub accepted: bool,
 }
 
