@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// What could not be done, as of all commands (`cli::Exit`).
+const FAILED: u8 = 2;
 /// The shell's code for a command that cannot be run.
 const NO_COMMAND: u8 = 127;
 
@@ -287,7 +289,7 @@ pub fn run(command: LabCommand, output: Output) -> Result<ExitCode> {
             print(&format!("{}\n", control::give(&folder, &order)?))?;
             Ok(ExitCode::SUCCESS)
         }
-        LabCommand::Supervise => supervise(),
+        LabCommand::Supervise => Ok(ExitCode::from(if supervise()? { 0 } else { FAILED })),
         LabCommand::AgentProcess(args) => {
             let Err(error) = agents::become_agent(args.supervisor, args.netns, &args.arguments);
             Err(error)

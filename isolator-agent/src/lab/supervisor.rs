@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// What `lab up` wants.
@@ -56,9 +55,9 @@ pub(crate) enum Report {
     Failed(String),
 }
 
-/// Is the lab that standard input asks for, until a signal ends it. What ends it otherwise is in its log and, where
-/// `lab up` still waits, in its report: not said a third time.
-pub(crate) fn supervise() -> Result<ExitCode> {
+/// Is the lab that standard input asks for, until a signal ends it. `Ok(false)`: something else ended it, which its log
+/// and, where `lab up` still waits, its report say; not to be said a third time.
+pub(crate) fn supervise() -> Result<bool> {
     let begun = Instant::now();
     // Its own session: an interrupt typed at the terminal is meant for others. Fails only where it has one.
     let _ = rustix::process::setsid();
@@ -76,9 +75,8 @@ pub(crate) fn supervise() -> Result<ExitCode> {
     if let Err(error) = &result {
         tracing::error!(error = format!("{error:#}"), "the lab ends");
         say(&Report::Failed(format!("{error:#}")));
-        return Ok(ExitCode::FAILURE);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(result.is_ok())
 }
 
 /// Makes the process a world of its own. With agents, cgroups for the nodes as well, or why there are none.
