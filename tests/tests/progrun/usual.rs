@@ -1,7 +1,7 @@
 //! The usual packet is judged in a short way of its own: what it lets pass, the long way would have let pass for
 //! the same reason, without a trace. Not here: the kernel; both ways run in memory.
 
-use crate::maps::{Change, IFINDEX, base, change, in_force_kept};
+use crate::maps::{Change, IFINDEX, base, change, in_force_kept, peer};
 use crate::packet::{Ends, Packet, answer};
 use crate::sides::{connections_in, counters_in};
 use crate::{Step, steps};
@@ -13,6 +13,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 use std::collections::BTreeMap;
+
+/// Bytes of an Ethernet header.
+const ETHERNET: usize = isolator_common::packet::ETHERNET as usize;
 
 /// Both ways for one packet, each over maps of its own.
 fn both(memory: &Memory, frame: &[u8], direction: Direction) -> Option<(Outcome, Outcome)> {
@@ -39,6 +42,17 @@ fn later(packet: Packet) -> Packet {
         flip: (u16::MAX, 0),
         ..packet
     }
+}
+
+/// Frames that are nearly `packet`'s: with a TCP header that is too short, with an IPv4 address in an IPv6 header.
+fn lookalikes(packet: Packet) -> [(Direction, Vec<u8>); 2] {
+    let [mut short, mut mapped] = [packet.bytes(), packet.bytes()];
+    short[ETHERNET + if packet.six { 40 } else { 20 } + 12] = 0x40;
+    if packet.six {
+        let at = ETHERNET + if packet.direction() == Direction::Ingress { 8 } else { 24 };
+        mapped[at..at + 16].copy_from_slice(&peer(packet.peer, false).0);
+    }
+    [short, mapped].map(|frame| (packet.direction(), frame))
 }
 
 #[test]
@@ -68,13 +82,18 @@ fn the_usual_way_is_the_long_way() {
                     let stranger = Packet { ends: Ends::Strange, ..later };
                     let broken =
                         Packet { flip: packet.flip, cut: packet.cut, around: packet.around, ..later };
-                    for packet in [*packet, later, answer(later), stranger, broken, answer(broken)] {
-                        let frame = packet.bytes();
-                        if let Some((quick, slow)) = both(&memory, &frame, packet.direction()) {
-                            prop_assert_eq!(quick, slow, "{:?} {:02x?}", packet, frame);
+                    let packets = [*packet, later, answer(later), stranger, broken, answer(broken)];
+                    let frames = packets.map(|packet| (packet.direction(), packet.bytes())).into_iter();
+                    for (direction, frame) in frames.chain(lookalikes(later)).chain(lookalikes(answer(later)))
+                    {
+                        if let Some((quick, slow)) = both(&memory, &frame, direction) {
+                            prop_assert_eq!(quick, slow, "{:?} {:02x?}", direction, frame);
                             *met.borrow_mut().entry(quick.reason).or_insert(0) += 1;
                         }
                     }
+                    let generation = std::mem::take(&mut memory.image.state.generation);
+                    prop_assert_eq!(both(&memory, &later.bytes(), later.direction()), None);
+                    memory.image.state.generation = generation;
                     judge_frame(&memory, IFINDEX, &packet.bytes(), packet.direction());
                     memory.take_events();
                 }
