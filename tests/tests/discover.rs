@@ -177,6 +177,22 @@ fn every_change_is_told() {
             });
             told(&mut watch, "a new address inside").await;
             assert_eq!(found(&dir.0).interfaces[0].addresses, [addr("10.0.0.9")]);
+            for (family, mark) in [("IPv4", 4), ("IPv6", 6)] {
+                std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        netlink(async |handle| {
+                            let rule = handle.rule().add().fw_mark(mark);
+                            let added = match family {
+                                "IPv4" => rule.v4().execute().await,
+                                _ => rule.v6().execute().await,
+                            };
+                            added.expect("rule");
+                        });
+                    });
+                });
+                told(&mut watch, &format!("a rule of routing, {family}")).await;
+                assert!(found(&dir.0).marks.contains(&(mark, u32::MAX)), "{family}");
+            }
         });
     });
 }

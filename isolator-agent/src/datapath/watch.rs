@@ -1,5 +1,5 @@
-//! Says when to look for pods' interfaces again: interfaces or addresses changed, here or in a sandbox, or the
-//! directory of sandboxes did. Changes that come together are told once. Not here: what changed (`discover`).
+//! Says when to look at the node again: interfaces or addresses changed, here or in a sandbox, or rules of routing,
+//! or the directory of sandboxes did. Changes that come together are told once. Not here: what changed (`discover`).
 
 use super::discover::DiscoverError;
 use futures::StreamExt;
@@ -67,7 +67,13 @@ fn watch_directory(dir: &Path, sender: Sender<()>) -> notify::Result<notify::Rec
 }
 
 fn watch_interfaces(sender: Sender<()>) -> io::Result<[JoinHandle<()>; 2]> {
-    let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+    let groups = [
+        MulticastGroup::Link,
+        MulticastGroup::Ipv4Ifaddr,
+        MulticastGroup::Ipv6Ifaddr,
+        MulticastGroup::Ipv4Rule,
+        MulticastGroup::Ipv6Rule,
+    ];
     let (mut connection, _, mut messages) = rtnetlink::new_multicast_connection(&groups)?;
     // A pod gets its address after its interface, and only inside its namespace.
     if let Err(error) = connection.socket_mut().socket_mut().set_listen_all_namespaces(true) {

@@ -154,11 +154,15 @@ fn end(text: &str) -> End {
 }
 
 /// Has an engine judge all flows of each cluster at once, (egress, ingress) for each, and asserts that it agrees
-/// with upstream.
+/// with upstream. `ISOLATOR_EVERY_CLUSTER=n` leaves it at every n-th cluster: a machine that is emulated has no time
+/// for more.
 pub(crate) fn compare(set: Set, mut engine: impl FnMut(&Snapshot, &[FlowSpec]) -> Vec<(bool, bool)>) {
     let cases: Vec<Case> = serde_json::from_reader(GzDecoder::new(set.data)).unwrap();
-    let (mut flows, mut wrong) = (0, Vec::new());
-    for case in &cases {
+    let flows: usize = cases.iter().map(|case| case.flows.len()).sum();
+    assert_eq!((cases.len(), flows), set.size);
+    let step = std::env::var("ISOLATOR_EVERY_CLUSTER").map_or(1, |step| step.parse().unwrap());
+    let mut wrong = Vec::new();
+    for case in cases.iter().step_by(step) {
         let asked: Vec<_> = case.flows.iter().map(Judged::flow).collect();
         let said = engine(&case.snapshot(), &asked);
         assert_eq!(said.len(), asked.len());
@@ -168,10 +172,8 @@ pub(crate) fn compare(set: Set, mut engine: impl FnMut(&Snapshot, &[FlowSpec]) -
             if !right {
                 wrong.push(judged.differs(case, said));
             }
-            flows += 1;
         }
     }
-    assert_eq!((cases.len(), flows), set.size);
     let shown = wrong.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
     assert!(wrong.is_empty(), "{}: {} flows are judged wrongly:\n{shown}", set.name, wrong.len());
 }

@@ -22,6 +22,8 @@ pub(crate) const MODULES: &str = "/modules";
 /// Modules that tests need where the kernel has them apart, in an order that can be loaded.
 const WANTED: [&str; 7] =
     ["llc.ko", "stp.ko", "bridge.ko", "veth.ko", "dummy.ko", "sch_ingress.ko", "cls_bpf.ko"];
+/// Of the kernel. Nobody attacks it, and what protects it from speculation (retpolines) is what emulation is slow at.
+const ARGUMENTS: &str = "console=ttyS0 quiet panic=-1 mitigations=off";
 /// Memory of the machine; test programs lie in it, too.
 const MEMORY: &str = "3G";
 /// How long a machine may take; emulated, it is some ten times slower than this one.
@@ -36,7 +38,7 @@ pub(crate) fn boot(kernel: &Kernel, tests: &[PathBuf], mut see: impl FnMut(&str)
         .with_context(|| format!("cannot write {}", archive.display()))?;
     let mut qemu = command(QEMU);
     qemu.args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", MEMORY, "-nographic", "-no-reboot"])
-        .args(["-nic", "none", "-append", &format!("console=ttyS0 quiet panic=-1 rdinit=/init -- {INIT}")])
+        .args(["-nic", "none", "-append", &format!("{ARGUMENTS} rdinit=/init -- {INIT}")])
         .arg("-kernel")
         .arg(&unpacked.image)
         .arg("-initrd")
