@@ -10,6 +10,8 @@ use std::net::IpAddr;
 
 /// Nodes that a lab may have: the second byte from the right of a pod's address counts them.
 pub(crate) const MOST_NODES: usize = 250;
+/// Pods that a lab builds: each is a network namespace, and they come one after the other.
+pub(crate) const MOST_PODS: usize = 5_000;
 
 /// How pods are connected to their node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,6 +212,7 @@ impl Planner {
                 );
             }
         }
+        let mut left_out: Vec<&String> = Vec::new();
         for (key, pod) in pods {
             let home = homes.remove(key).flatten().or_else(|| {
                 let emptiest = load.iter_mut().min_by_key(|(_, count)| **count)?;
@@ -217,6 +220,10 @@ impl Planner {
                 Some(emptiest.0.clone())
             });
             let Some(home) = home.filter(|home| self.plan.nodes.contains_key(home)) else { continue };
+            if self.plan.pods.len() >= MOST_PODS {
+                left_out.push(key);
+                continue;
+            }
             match self.place_pod(key, pod, &home, earlier, &owners) {
                 Ok(placed) => {
                     if !placed.host_network {
@@ -229,6 +236,13 @@ impl Planner {
                     self.problem(Severity::Error, code, format!("Pod {key}"), text);
                 }
             }
+        }
+        if let Some(first) = left_out.first() {
+            let text = format!(
+                "a lab has at most {MOST_PODS} pods; this one and {} more are not built",
+                left_out.len() - 1
+            );
+            self.problem(Severity::Error, "too-many-pods", format!("Pod {first}"), text);
         }
     }
 

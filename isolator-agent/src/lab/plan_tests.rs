@@ -123,3 +123,21 @@ fn bridges_own_their_gateway_and_routed_nodes_have_none() {
     assert_eq!(plan(&objects, &routed, &Plan::default()).0.pods.len(), 1);
     assert_eq!(plan(&objects, &bridged, &Plan::default()).0.pods.len(), 0);
 }
+
+#[test]
+fn what_is_too_much_for_a_lab_is_left_out_and_counted() {
+    let address = |number: usize| Addr::v4([10, 2, (number >> 8) as u8, number as u8]);
+    let pod = |number: usize| mk_pod(&format!("p{number:05}"), Some("n"), &[address(number)]);
+    let objects: Vec<Object> = (0..MOST_PODS + 3).map(pod).collect();
+    let (small, problems) = plan(&objects, &mk_request(1, &[]), &Plan::default());
+    assert_eq!(small.pods.len(), MOST_PODS);
+    let said: Vec<_> = problems.iter().map(|problem| (problem.code, problem.object.as_str())).collect();
+    assert_eq!(said, [("too-many-pods", "Pod ns/p05000")]);
+    assert!(problems[0].message.contains("this one and 2 more"), "{}", problems[0].message);
+
+    let objects: Vec<Object> =
+        (0..=MOST_NODES).map(|number| mk_node(&format!("n{number:03}"), &[], &[])).collect();
+    let (small, problems) = plan(&objects, &mk_request(1, &[]), &Plan::default());
+    assert_eq!(small.nodes.len(), MOST_NODES);
+    assert_eq!(problems.iter().map(|problem| problem.code).collect::<Vec<_>>(), ["too-many-nodes"]);
+}
