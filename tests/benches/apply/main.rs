@@ -79,26 +79,13 @@ fn main() -> Result<()> {
 
 fn columns() {
     println!(
-        "p50 of each part: wait for more, read, convert, index, compile, layout, diff, write;\n\
-         after that: settle, the grace period and the cleaning up\n"
+        "p50 of each part, and the parts of the slowest edit: wait for more, read, convert, index, compile, layout,\n\
+         diff, write; after that: settle, the grace period and the cleaning up\n"
     );
+    let parts = PARTS.map(|(name, _)| format!("{name:>width$}", width = name.len().max(6))).join(" ");
     println!(
-        "{:>7} {:>8}  {:<7} {:>5} {:>8} {:>8}  {:>6} {:>6} {:>7} {:>6} {:>7} {:>7} {:>6} {:>6} {:>7}",
-        "pods",
-        "policies",
-        "changed",
-        "edits",
-        "p50",
-        "p99",
-        "wait",
-        "read",
-        "convert",
-        "index",
-        "compile",
-        "layout",
-        "diff",
-        "write",
-        "settle"
+        "{:>7} {:>8}  {:<7} {:>5} {:>8} {:>8}  {parts}",
+        "pods", "policies", "changed", "edits", "p50", "p99"
     );
 }
 
@@ -124,36 +111,61 @@ fn one(wanted: &Wanted, pins: &std::path::Path, pods: u32, policies: u32) -> Res
     Ok(())
 }
 
+/// The parts of an edit, in the order of the columns.
+const PARTS: [(&str, fn(&Phases) -> u64); 9] = [
+    ("wait", |took| took.wait_us),
+    ("read", |took| took.read_us),
+    ("convert", |took| took.convert_us),
+    ("index", |took| took.index_us),
+    ("compile", |took| took.compile_us),
+    ("layout", |took| took.layout_us),
+    ("diff", |took| took.diff_us),
+    ("write", |took| took.write_us),
+    ("settle", |took| took.settle_us),
+];
+
 fn report(json: bool, pods: u32, policies: u32, kind: &str, edits: &[(u64, Phases)]) {
     let ms = |micros: u64| micros as f64 / 1000.0;
     let total = |percent| percentile(edits.iter().map(|(total, _)| ms(*total)), percent);
     let (p50, p99) = (total(50), total(99));
-    let part = |of: fn(&Phases) -> u64| percentile(edits.iter().map(|(_, took)| ms(of(took))), 50);
-    let parts: [(&str, f64); 9] = [
-        ("wait", part(|took| took.wait_us)),
-        ("read", part(|took| took.read_us)),
-        ("convert", part(|took| took.convert_us)),
-        ("index", part(|took| took.index_us)),
-        ("compile", part(|took| took.compile_us)),
-        ("layout", part(|took| took.layout_us)),
-        ("diff", part(|took| took.diff_us)),
-        ("write", part(|took| took.write_us)),
-        ("settle", part(|took| took.settle_us)),
-    ];
+    let usual = PARTS.map(|(_, of)| percentile(edits.iter().map(|(_, took)| ms(of(took))), 50));
+    let slowest = edits.iter().max_by_key(|(total, _)| *total);
+    let slowest = slowest.map(|(total, took)| (ms(*total), PARTS.map(|(_, of)| ms(of(took)))));
     if json {
-        let parts: serde_json::Map<_, _> =
-            parts.iter().map(|(name, ms)| ((*name).to_owned(), json!(ms))).collect();
+        let named = |parts: &[f64]| -> serde_json::Map<_, _> {
+            PARTS.iter().zip(parts).map(|((name, _), ms)| ((*name).to_owned(), json!(ms))).collect()
+        };
         let line = json!({"pods": pods, "policies": policies, "changed": kind, "edits": edits.len(),
-            "p50_ms": p50, "p99_ms": p99, "parts_p50_ms": parts});
+            "p50_ms": p50, "p99_ms": p99, "parts_p50_ms": named(&usual),
+            "slowest_ms": slowest.map(|(total, _)| total), "slowest_parts_ms": slowest.map(|(_, parts)| named(&parts))});
         println!("{line}");
         return;
     }
-    let [wait, read, convert, index, compile, layout, diff, write, settle] = parts.map(|(_, ms)| ms);
     println!(
-        "{:>7} {:>8}  {kind:<7} {:>5} {p50:>8.1} {p99:>8.1}  {wait:>6.1} {read:>6.1} {convert:>7.1} {index:>6.1} \
-         {compile:>7.1} {layout:>7.1} {diff:>6.1} {write:>6.1} {settle:>7.1}",
+        "{:>7} {:>8}  {kind:<7} {:>5} {p50:>8.1} {p99:>8.1}  {}",
         "",
         "",
-        edits.len()
+        edits.len(),
+        columns_of(&usual)
     );
+    if let Some((total, parts)) = slowest {
+        println!(
+            "{:>7} {:>8}  {:<7} {:>5} {:>8} {total:>8.1}  {}",
+            "",
+            "",
+            "",
+            "",
+            "slowest",
+            columns_of(&parts)
+        );
+    }
+}
+
+fn columns_of(parts: &[f64; 9]) -> String {
+    PARTS
+        .iter()
+        .zip(parts)
+        .map(|((name, _), ms)| format!("{ms:>width$.1}", width = name.len().max(6)))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
