@@ -337,6 +337,45 @@ fn selectors_of_peers_stay_where_the_policy_is_unless_they_say_more() {
     );
 }
 
+/// Each version of Cilium refuses keys that the other takes; here both are taken, and what the newer refuses is said.
+#[test]
+fn keys_that_one_version_of_cilium_takes_are_taken_and_those_it_refuses_are_named() {
+    let labelled = |key: &str| {
+        namespaced(&format!(
+            "{{endpointSelector: {{}}, egress: [{{toEndpoints: [{{matchExpressions: [{{key: '{key}', operator: Exists}}]}}]}}]}}"
+        ))
+    };
+    for (key, read, cure) in [
+        (":app", "any:app", "write that"),
+        ("$host", "reserved:host", "write that"),
+        ("x=y", "any:x", "write that"),
+        ("k8s:x=y", "k8s:x", "write that"),
+        ("a-b:app", "a-b:app", "no label has"),
+        ("k8s.x:app", "k8s:x.app", "write that"),
+        ("-a", "any:-a", "no label has"),
+    ] {
+        let loaded = load(&labelled(key));
+        assert_eq!(loaded.objects.len(), 1, "{key}: {:?}", said(&loaded));
+        let words = [&format!("the key `{key}`"), &format!("reads it as `{read}`"), cure];
+        assert_said(
+            &loaded,
+            &["odd-key", "toEndpoints[0].matchExpressions[0]: ", words[0], words[1], words[2]],
+        );
+    }
+    let longest = "x".repeat(63);
+    for key in
+        [format!("k8s:{longest}"), longest.clone(), format!("{}/a", ["y".repeat(63).as_str(); 3].join("."))]
+    {
+        let loaded = load(&labelled(&key));
+        assert!(loaded.problems.is_empty() && loaded.objects.len() == 1, "{key}: {:?}", said(&loaded));
+    }
+    for key in [":", "k8s:", "a:b:c", "k8s:a:b", "/a", "a b", "k8s:ä", &format!("k8s:{longest}x")] {
+        let loaded = load(&labelled(key));
+        assert!(loaded.objects.is_empty(), "{key}");
+        assert_said(&loaded, &["CiliumNetworkPolicy x/c", &format!("the key `{key}` ")]);
+    }
+}
+
 #[test]
 fn a_policy_in_a_namespace_never_selects_endpoints_of_another() {
     let spec =

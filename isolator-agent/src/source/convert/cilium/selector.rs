@@ -1,6 +1,7 @@
 //! Label selectors whose keys may name a source, and what Cilium adds to them so that they stay within a
 //! namespace or a cluster. Not here: which labels an end has (`cluster::ends`).
 
+use super::super::metadata::check_key;
 use super::super::report::Report;
 use super::super::selector::requirements;
 use isolator_policy::cluster::ends::{CLUSTER_KEY, NAMESPACE_KEY, NAMESPACE_LABELS_PREFIX};
@@ -35,21 +36,39 @@ pub(super) struct Written {
 /// Reads a selector that stands at `field`.
 pub(super) fn read(selector: LabelSelector, field: &str, report: &mut Report<'_>) -> Written {
     let labels = selector.match_labels.as_ref().map_or(0, |labels| labels.len());
-    let read = requirements(selector, field, |key| key_of(key).1, report);
+    let read = requirements(selector, field, checked, report);
     let requirements = read.into_iter().map(|(field, wanted)| {
         let (source, extended) = key_of(&wanted.key);
-        if wanted.key.contains('=') {
-            let message = format!("Cilium reads the key `{}` up to the `=`; write the key alone", wanted.key);
-            report.warning("odd-key", &field, message);
-        }
         // A source with a dot in it ends there, as when Cilium looks labels up.
         let (source, key) = extended.split_once('.').unwrap_or((source, ""));
+        if plain(&wanted.key).is_none() {
+            let better = format!("{source}:{key}");
+            let cure = if plain(&better).is_some() { "; write that" } else { ", a key that no label has" };
+            let message = format!(
+                "Cilium 1.20 refuses the key `{}`, and 1.19 reads it as `{better}`{cure}",
+                wanted.key
+            );
+            report.warning("odd-key", &field, message);
+        }
         IdentityRequirement { source: source_of(source), key: key.to_owned(), operator: wanted.operator }
     });
     Written { requirements: requirements.collect(), labels }
 }
 
-/// The source that a key names, and the key in the form that Cilium validates: the source, a dot, the rest.
+/// What is checked of a key: the key without its source, as in Cilium 1.20, or, where that would not do, what 1.19
+/// checks. A key that either takes is good.
+fn checked(written: &str) -> String {
+    plain(written).map_or_else(|| key_of(written).1, str::to_owned)
+}
+
+/// The key without its source, where Cilium 1.20 takes it.
+fn plain(written: &str) -> Option<&str> {
+    let (source, key) = written.split_once(':').unwrap_or(("any", written));
+    let source = !source.is_empty() && source.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    Some(key).filter(|key| source && check_key(key).is_ok())
+}
+
+/// The source that a key names, and the key in the form that Cilium 1.19 validates: the source, a dot, the rest.
 fn key_of(written: &str) -> (&str, String) {
     let (source, key) = match (written.strip_prefix('$'), written.split_once(':')) {
         (Some(key), _) => ("reserved", key),
@@ -184,7 +203,7 @@ pub(super) fn nodes(selector: LabelSelector, field: &str, report: &mut Report<'_
 
 /// A selector of services by their own labels: sources do not count.
 pub(super) fn services(selector: LabelSelector, field: &str, report: &mut Report<'_>) -> Selector {
-    let read = requirements(selector, field, |key| key_of(key).1, report);
+    let read = requirements(selector, field, checked, report);
     let without_source = |key: &str| key.split_once(':').map_or(key, |(_, key)| key).to_owned();
     Selector::new(
         read.into_iter().map(|(_, wanted)| Requirement { key: without_source(&wanted.key), ..wanted }),
