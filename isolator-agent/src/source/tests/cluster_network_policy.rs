@@ -88,6 +88,9 @@ fn what_the_schema_refuses_is_refused_and_says_where() {
             "Accept, Deny or Pass",
         ),
         (of_all("ingress: [{action: Deny, from: []}]"), "spec.ingress[0].from: ", "needs an entry at least"),
+        (of_all("ingress: [null]"), "spec.ingress[0]: ", "must not be null"),
+        (of_all("ingress: [{action: Deny, from: [null]}]"), "spec.ingress[0].from[0]: ", "must not be null"),
+        (rule("to: [{networks: [null]}]"), "spec.egress[0].to[0].networks[0]: ", "null"),
         (
             of_all("ingress: [{action: Deny, from: [{}]}]"),
             "spec.ingress[0].from[0]: ",

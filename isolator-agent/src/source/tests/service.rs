@@ -104,4 +104,7 @@ fn a_group_of_ranges_is_read_whole_or_not_at_all() {
     let broken = load(&text("[203.0.113.0/24, 203.0.113.1]"));
     assert_said(&broken, &["spec.externalCIDRs[1]", "is not a CIDR"]);
     assert!(broken.objects.is_empty());
+    let null = load(&text("[203.0.113.0/24, null]"));
+    assert_said(&null, &["spec.externalCIDRs[1]: ", "must not be null"]);
+    assert!(null.objects.is_empty());
 }
