@@ -119,6 +119,8 @@ fn the_exit_code_says_whether_anything_is_as_bad_as_asked() {
         let ran = folder.lint(flags);
         assert_eq!((ran.code, ran.err.as_str()), (Some(code), ""), "{policy}{flags}\n{}", ran.out);
     }
+    let alone = Folder::new("lint-alone", &[("policy.yaml", &error)]).lint("");
+    assert_eq!((alone.code, alone.err.as_str()), (Some(1), ""), "{}", alone.out);
 }
 
 #[test]

@@ -98,7 +98,7 @@ pub fn peer(peer: &Peer) -> String {
             let words = format!("{}{}", cidr(range), self::except(except));
             if *inside { words } else { format!("{words} outside the cluster") }
         }
-        Peer::Labelled(identity) => format!("ends with {}", self::identity(identity)),
+        Peer::Labelled(identity) => format!("endpoints with {}", self::identity(identity)),
         Peer::Nodes { labels, own } => {
             let nodes = if *own { "nodes" } else { "other nodes" };
             match selector(labels).as_str() {

@@ -222,7 +222,7 @@ fn key_text(node: &Node) -> Result<String, YamlError> {
     match &node.data {
         Data::Scalar(Value::String(text)) => Ok(text.clone()),
         Data::Scalar(value @ (Value::Bool(_) | Value::Number(_))) => Ok(value.to_string()),
-        _ => Err(error(node.at, "a key must be text")),
+        _ => Err(error(node.at, "a key must be text; where this is a template (`{{ }}`), render it first")),
     }
 }
 

@@ -13,7 +13,7 @@ use isolator_policy::lint;
 use isolator_policy::model::{Place, Pod, Problem};
 
 /// Prints all problems. [`Exit::Bad`] when one is at least as bad as `--fail-on`; [`Exit::Failure`] when not one
-/// object could be read.
+/// object could be told.
 pub(super) fn run(args: &LintArgs, global: &Global, screen: &Screen) -> Result<Exit> {
     let LintArgs { folder, fail_on } = args;
     let Offline { snapshot, mut problems, manifests, folder } = load(folder, global)?;
@@ -44,7 +44,9 @@ pub(super) fn run(args: &LintArgs, global: &Global, screen: &Screen) -> Result<E
     } else {
         screen.one(&problems, |screen| prose(&problems, &snapshot, screen))?;
     }
-    if nothing_read {
+    // What is wrong with a policy was found, also where it is the only one.
+    let judged = problems.iter().any(|problem| problem.is_error() && !problem.object.is_empty());
+    if nothing_read && !judged {
         bail!(nothing());
     }
     let failed = |problem: &ProblemEntry| *fail_on == FailOn::Warning || problem.is_error();

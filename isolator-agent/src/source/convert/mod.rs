@@ -335,7 +335,15 @@ fn standing(api_version: &str, kind: &str) -> Standing {
         | ("", "PersistentVolume" | "PersistentVolumeClaim" | "Event")
         | ("networking.k8s.io", "Ingress" | "IngressClass" | "ServiceCIDR" | "IPAddress")
         | ("apps", "ControllerRevision")
-        | ("autoscaling" | "policy" | "coordination.k8s.io" | "events.k8s.io" | "storage.k8s.io", _)
+        | (
+            "kustomize.config.k8s.io"
+            | "autoscaling"
+            | "policy"
+            | "coordination.k8s.io"
+            | "events.k8s.io"
+            | "storage.k8s.io",
+            _,
+        )
         | ("rbac.authorization.k8s.io" | "admissionregistration.k8s.io" | "scheduling.k8s.io", _)
         | (
             "apiextensions.k8s.io" | "apiregistration.k8s.io" | "node.k8s.io" | "gateway.networking.k8s.io",

@@ -238,6 +238,7 @@ fn kinds_are_told_apart() {
         ("batch/v1", "Job", "creates-pods"),
         ("batch/v1", "CronJob", "creates-pods"),
         ("v1", "ConfigMap", ""),
+        ("kustomize.config.k8s.io/v1beta1", "Kustomization", ""),
         ("rbac.authorization.k8s.io/v1", "ClusterRole", ""),
         ("example.com/v1", "Thing", "unknown-kind"),
         ("example.com/v1", "Service", "unknown-kind"),

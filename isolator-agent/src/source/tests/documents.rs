@@ -112,6 +112,13 @@ fn duplicate_keys_are_refused_in_yaml_and_json() {
 }
 
 #[test]
+fn a_template_that_was_not_rendered_is_named() {
+    let loaded = load("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {{ .Release.Name }}-a\n");
+    assert_said(&loaded, &["f.yaml:4:10", "a template", "render it first"]);
+    assert!(loaded.objects.is_empty());
+}
+
+#[test]
 fn aliases_and_merge_keys_work() {
     let text = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: a\n  annotations: &l {a: x, b: x}\n  \
                 labels:\n    <<: *l\n    b: z\n";

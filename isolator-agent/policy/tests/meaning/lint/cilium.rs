@@ -1,7 +1,7 @@
 //! What only goes wrong in Cilium's kinds: CIDRs that never match pods, labels that identities do not have, groups and
 //! services that are not there.
 
-use super::{found, objects};
+use super::{found, objects, problems};
 use crate::mk::{adding, allow, deny, named, namespace, node, pod, policy, prefix, with_ingress};
 use isolator_common::conntrack::protocol::TCP;
 use isolator_policy::cluster::change::Object;
@@ -152,6 +152,9 @@ fn groups_and_services_that_are_not_there_are_found() {
             if silent { &["peer-matches-nothing CiliumNetworkPolicy a/cnp spec.ingress[0]"] } else { &[] };
         assert_eq!(found(cluster(cnp("", allow(Peers::OneOf(vec![peer]), Ports::Any)))), wanted, "{text}");
     }
+    let nobody = Peers::OneOf(vec![Peer::Labelled(identity("k8s:app=db"))]);
+    let message = &problems(cluster(cnp("", allow(nobody, Ports::Any))))[0].message;
+    assert_eq!(message, "no pod matches endpoints with k8s:app=db; check the labels");
 }
 
 #[test]
