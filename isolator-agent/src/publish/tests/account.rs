@@ -91,3 +91,21 @@ fn the_definition_of_the_nodes_object_has_what_is_written_and_shows_it() {
     let shown: Vec<_> = shown.map(|column| column["name"].as_str().unwrap()).collect();
     assert_eq!(shown, ["Health", "Endpoints", "Policies", "Problems", "Drift", "Seen", "Age"]);
 }
+
+/// A comma in a text that is not quoted makes a key of what follows, and `kubectl apply` refuses the whole definition.
+#[test]
+fn the_definition_of_the_nodes_object_says_nothing_that_an_api_server_does_not_know() {
+    fn known(schema: &Yaml<'_>, at: &str) {
+        for (key, value) in schema.as_mapping().unwrap() {
+            let key = key.as_str().unwrap();
+            let keys = ["type", "format", "description", "enum", "maxLength", "properties"];
+            assert!(keys.contains(&key), "{at}: '{key}'");
+            for (field, schema) in value.as_mapping().into_iter().flatten() {
+                known(schema, &format!("{at}.{}", field.as_str().unwrap()));
+            }
+        }
+    }
+    let text = include_str!("../../../../deploy/crd.yaml");
+    let crd = &Yaml::load_from_str(text).unwrap()[0];
+    known(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"], "schema");
+}
