@@ -37,6 +37,8 @@ pub struct Config {
     pub service_ranges: Vec<Prefix>,
     /// How backends on the node itself are judged.
     pub host_backends: HostBackends,
+    /// Folder of the container runtime's network configurations, where pods are held at a boot; `None`: they are not.
+    pub hold_at_boot: Option<PathBuf>,
 }
 
 /// What happens to a marked packet that the node itself receives.
@@ -132,6 +134,7 @@ impl Config {
                 Some("dropped") => HostBackends::Dropped,
                 _ => HostBackends::Cgroup(absolute(&args.host_backends)?),
             },
+            hold_at_boot: args.hold_at_boot.as_deref().map(absolute).transpose()?,
         })
     }
 }

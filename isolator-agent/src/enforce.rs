@@ -1,6 +1,7 @@
 //! One step of enforcing: look which interfaces there are, plan, write, attach, say what happened. Owns the
 //! maps, the programs and the controller. Not here: when a step is due (`run`).
 
+use crate::boot::Gate;
 use crate::config::{Config, Source};
 use crate::controller::{Controller, Plan};
 use crate::cut_off;
@@ -14,7 +15,8 @@ use crate::known::Known;
 use crate::metrics::{Measured, Published};
 use crate::source::Took;
 use crate::source::kubernetes::Heard;
-use crate::source::placement::{Overlay, Placements};
+use crate::source::placement::Overlay;
+use crate::source::placement_file::read_placements;
 use crate::status::{Counts, MapUse, Phases, ProblemEntry, Process, Status, WatchStatus};
 use crate::ways::Ways;
 use isolator_common::endpoint::Endpoint;
@@ -26,11 +28,12 @@ use isolator_policy::datapath::memory::Memory;
 use isolator_policy::model::{Place, Problem, Severity, cidr};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+mod hold;
 mod repair;
 
 /// The node's enforcement.
@@ -67,6 +70,9 @@ pub struct Enforcer {
     patrol: Patrol,
     /// Differences that are somebody else's, and the turn that saw them last.
     foreign: Vec<(Difference, u64)>,
+    /// What holds pods at a boot, and why it will not.
+    gate: Option<Gate>,
+    not_held: Option<Problem>,
 }
 
 impl Enforcer {
@@ -106,6 +112,7 @@ impl Enforcer {
             ..Status::default()
         };
         let ways = Ways::new(&config.pin_dir, config.marking, config.host_backends.clone());
+        let gate = config.hold_at_boot.as_deref().map(|folder| Gate::new(folder, &config.run_dir));
         Enforcer {
             config,
             loaded,
@@ -128,6 +135,8 @@ impl Enforcer {
             measured: Measured::default(),
             patrol: Patrol::default(),
             foreign: Vec::new(),
+            gate,
+            not_held: None,
         }
     }
 
@@ -268,6 +277,7 @@ impl Enforcer {
         self.let_go();
         self.say();
         self.report();
+        self.let_pods_start();
     }
 
     fn plan(&mut self) {
@@ -480,6 +490,7 @@ impl Enforcer {
             .chain(&self.closed)
             .chain(&cut_off)
             .chain(&foreign)
+            .chain(&self.not_held)
             .map(ProblemEntry::from)
             .collect();
         let before: BTreeSet<ProblemEntry> = self.status.problems.drain(..).collect();
@@ -553,24 +564,6 @@ fn occupancy(image: &Image) -> Vec<MapUse> {
         capacity: u64::from(capacity),
     };
     used.map(entry).into()
-}
-
-/// Reads the placement file. One that is not there yet says nothing.
-pub(crate) fn read_placements(path: &Path) -> Result<Placements, Problem> {
-    let problem = |message: String| Problem {
-        severity: Severity::Error,
-        code: "placements-unreadable",
-        place: Place::file(&path.display().to_string()),
-        object: String::new(),
-        field: String::new(),
-        message,
-    };
-    match std::fs::read(path) {
-        Ok(text) => serde_json::from_slice(&text)
-            .map_err(|error| problem(format!("{error}. The placements read before stay in force."))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Placements::default()),
-        Err(error) => Err(problem(format!("{error}. The placements read before stay in force."))),
-    }
 }
 
 /// The kernel's tick counter as programs see it: it starts five minutes before its first wrap

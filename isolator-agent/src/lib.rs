@@ -10,6 +10,7 @@
 //! Not here: what a policy means.
 
 pub mod alone;
+pub mod boot;
 pub mod cli;
 pub mod config;
 pub mod controller;

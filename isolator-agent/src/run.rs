@@ -123,6 +123,7 @@ async fn daemon(config: Config) -> Result<ExitCode> {
             () = tokio::time::sleep_until(stepped + wait) => enforcer.discover(),
             _ = audit.tick() => {
                 enforcer.audit();
+                enforcer.let_pods_start();
                 continue;
             }
             _ = terminate.recv() => break,

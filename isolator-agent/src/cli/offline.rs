@@ -3,9 +3,9 @@
 
 use super::args::{FolderArgs, Global};
 use crate::datapath::discover::local_addresses;
-use crate::enforce::read_placements;
 use crate::lab;
 use crate::source::placement::Overlay;
+use crate::source::placement_file::read_placements;
 use crate::source::{Loaded, Manifests, prefix};
 use crate::status::Status;
 use anyhow::{Context, Result, bail};

@@ -4,7 +4,7 @@ use super::Exit;
 use super::args::{Global, UninstallArgs};
 use super::output::Screen;
 use crate::datapath::audit::{self, Removed};
-use crate::{flows, status};
+use crate::{boot, flows, status};
 use anyhow::{Result, bail};
 use serde::Serialize;
 use std::io::{BufRead, IsTerminal, Write};
@@ -15,6 +15,8 @@ struct View {
     /// Interfaces that programs were taken off, by index.
     interfaces: Vec<u32>,
     maps: Vec<&'static str>,
+    /// Pods were held at a boot.
+    held_at_boot: bool,
 }
 
 /// Removes everything, after asking.
@@ -23,13 +25,16 @@ pub(super) fn run(args: &UninstallArgs, global: &Global, screen: &Screen) -> Res
         eprintln!("nothing was removed");
         return Ok(Exit::Bad);
     }
+    // First: a node that enforces nothing must not wait for it.
+    let waits = boot::remove(&args.held_at)?;
     let Removed { interfaces, maps } = audit::uninstall(&global.pin_dir)?;
     for file in [status::FILE, flows::SOCKET, flows::RING_LOCK] {
         // What is not there need not be removed, and what may not be removed harms nobody.
         let _absent = std::fs::remove_file(global.run_dir.join(file));
     }
-    let view = View { interfaces: interfaces.into_iter().collect(), maps };
+    let view = View { interfaces: interfaces.into_iter().collect(), maps, held_at_boot: waits };
     screen.one(&view, |_| match (view.interfaces.len(), view.maps.len()) {
+        (0, 0) if waits => "pods are not held at a boot any more; there was nothing else to remove\n".to_owned(),
         (0, 0) => "there was nothing to remove\n".to_owned(),
         (interfaces, maps) => {
             format!("removed programs from {interfaces} interfaces, and {maps} maps; pods are not isolated any more\n")

@@ -21,6 +21,7 @@ mod last_good;
 mod load;
 mod node;
 pub mod placement;
+pub(crate) mod placement_file;
 mod places;
 mod remembered;
 mod scan;

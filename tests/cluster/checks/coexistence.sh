@@ -59,5 +59,6 @@ denied 'after a restart' client "$(address bad)" 8080
 agents exec "$(agents get pods --field-selector="spec.nodeName=node$NODE" -o name)" -- isolator status >/dev/null || fail "the agent of node$NODE is not healthy beside others"
 remove_agents
 for i in $(seq "$NODES"); do isolator "$i" uninstall --yes >/dev/null; done
+! on_node ls /etc/cni/net.d | grep isolator || fail 'a boot would still wait for an agent'
 both_run 'after ours'
 allowed 'what a policy forbids, after ours are gone' client "$(address bad)" 8080

@@ -12,6 +12,7 @@ pub use policy::{
 };
 pub use run::{RunArgs, SourceKind, Startup};
 
+use crate::boot::FOLDER;
 use crate::lab::LabCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -188,6 +189,9 @@ pub struct UninstallArgs {
     /// Do it without asking. Needed where standard input is no terminal.
     #[arg(short, long)]
     pub yes: bool,
+    /// Folder of the container runtime's network configurations, where pods may be held at a boot.
+    #[arg(long, value_name = "DIR", default_value = FOLDER)]
+    pub held_at: PathBuf,
 }
 
 /// `isolator completion`

@@ -50,6 +50,10 @@ pub struct RunArgs {
     /// the node itself receives.
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/cgroup")]
     pub host_backends: PathBuf,
+    /// Hold pods after a boot until this node enforces, by a link in this folder, from which the container runtime takes
+    /// its network configuration (/etc/cni/net.d).
+    #[arg(long, value_name = "DIR")]
+    pub hold_at_boot: Option<PathBuf>,
 }
 
 /// Where objects come from.
