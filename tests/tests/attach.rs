@@ -9,7 +9,7 @@ use isolator_agent::datapath::load::{Capacities, LoadError, Loaded};
 use isolator_agent::datapath::read::{ReadError, ReadOnly};
 use isolator_common::policy::{Direction, Kind, Word};
 use isolator_common::reason::Reason;
-use isolator_common::tables::name;
+use isolator_common::tables::{self, name};
 use isolator_policy::datapath::image::Op;
 use isolator_tests::foreign::{self, Foreign};
 use isolator_tests::image::{small, writes};
@@ -223,8 +223,8 @@ fn the_audit_finds_within_a_round_what_was_changed_detached_or_unpinned() {
         let round = |loaded: &Loaded| {
             let mut patrol = Patrol::default();
             let mut found = BTreeSet::new();
-            // As many looks as all pins take.
-            while patrol.rounds().0 == 0 || patrol.turn() < 8 {
+            // As many looks as all pins take: one each.
+            while patrol.rounds().0 == 0 || patrol.turn() < tables::ALL.len() as u64 {
                 let wanted = Wanted { image: &image, pods: &pods, ways: &ways };
                 let differences = patrol.look(loaded, &attach, dir, &wanted).expect("look");
                 found.extend(

@@ -16,10 +16,10 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout + Copy> Wire for T {}
 const BATCH: usize = 1 << 14;
 
 /// Entries in a piece of a walk. A power of two so large that pieces of arrays begin where pages do.
-const PIECE: u32 = 1 << 14;
+const PIECE: u32 = 1 << 12;
 
 /// Entries in a piece where each takes two calls.
-const SINGLE: usize = 1 << 10;
+const SINGLE: usize = 1 << 9;
 
 /// A map from `K` to `V`.
 #[derive(Debug)]

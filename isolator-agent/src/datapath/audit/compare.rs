@@ -1,5 +1,5 @@
-//! Map entries against an image, piece by piece: a look costs the same however large the maps are, and a round of
-//! looks sees everything. Changed and foreign entries are seen by walking the kernel's map, missing ones by asking
+//! Map entries against an image, piece by piece: a look is at a piece of one map, so that nobody waits long for its end
+//! however large the maps are, and a round of looks sees everything. Changed and foreign entries are seen by walking the kernel's map, missing ones by asking
 //! it for what is wanted. Not here: programs, links, pins; repairing.
 
 use super::Difference;
@@ -16,8 +16,8 @@ use std::fmt;
 use std::io;
 use std::ops::Bound;
 
-/// Wanted entries that are asked for in one look at a map: each is a call.
-const ASKED: usize = 1 << 11;
+/// Wanted entries that are asked for in one look: each is a call.
+const ASKED: usize = 1 << 10;
 
 /// A map that can be looked at in pieces, as an image has it.
 trait Kernel<K, V> {
@@ -108,7 +108,7 @@ impl<K> Default for Progress<K> {
 }
 
 impl<K: Ord + Copy + fmt::Debug> Progress<K> {
-    /// Looks at the next piece; at nothing when this round has seen all of the map.
+    /// Looks at the next piece. False: this round has seen all of the map, and nothing was looked at.
     fn look<V: PartialEq + fmt::Debug>(
         &mut self,
         map: &'static str,
@@ -116,7 +116,10 @@ impl<K: Ord + Copy + fmt::Debug> Progress<K> {
         wanted: &SharedMap<K, V>,
         end: u32,
         found: &mut Vec<Difference>,
-    ) -> Result<(), MapError> {
+    ) -> Result<bool, MapError> {
+        if self.done() {
+            return Ok(false);
+        }
         if !self.walked {
             let see = &mut |key: K, value: V| {
                 let should = wanted.get(&key);
@@ -139,7 +142,7 @@ impl<K: Ord + Copy + fmt::Debug> Progress<K> {
             }
             self.all_asked = asked < ASKED;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn done(&self) -> bool {
@@ -198,8 +201,8 @@ impl Round {
         }
     }
 
-    /// Looks at the switch, at every endpoint, and at the next piece of each map that this round has not seen all
-    /// of. Answers whether it has seen all of all now.
+    /// Looks at the switch, at every endpoint, and at the next piece of a map that this round has not seen all of.
+    /// Answers whether it has seen all of all now.
     pub(crate) fn look(
         &mut self,
         maps: &Maps,
@@ -215,18 +218,27 @@ impl Round {
             found.push(difference(name::MARKING, &0, Some(&marking), Some(&wanted.marking)));
         }
         self.endpoints(maps, &wanted.endpoints, found)?;
-        self.addresses(maps, wanted, found)?;
+        let _looked = self.addresses(maps, wanted, found)? || self.rules(maps, wanted, found)?;
+        Ok(self.done())
+    }
+
+    /// What rows, port sets and numbers stand for. Answers whether it has looked at something.
+    fn rules(&mut self, maps: &Maps, wanted: &Image, found: &mut Vec<Difference>) -> Result<bool, MapError> {
         let cells = Translated {
             table: &maps.cells,
             entry: |index, word| (word != 0).then_some((index, Word(word))),
             key: |index| Some(*index),
             same: Word::eq,
         };
-        self.cells.look(name::CELLS, &cells, &wanted.cells, end(self.extent, &wanted.cells), found)?;
+        if self.cells.look(name::CELLS, &cells, &wanted.cells, end(self.extent, &wanted.cells), found)? {
+            return Ok(true);
+        }
         let intervals =
             Translated { entry: |index, raw| (raw != 0).then_some((index, raw)), ..plain(&maps.intervals) };
         let last = end(self.extent, &wanted.intervals);
-        self.intervals.look(name::INTERVALS, &intervals, &wanted.intervals, last, found)?;
+        if self.intervals.look(name::INTERVALS, &intervals, &wanted.intervals, last, found)? {
+            return Ok(true);
+        }
         let names = Translated {
             table: &maps.names,
             entry: |key, bytes: [u8; NAME_BYTES]| Some((key, decode_name(&bytes))),
@@ -236,33 +248,40 @@ impl Round {
                 kernel == wanted || *kernel == decode_name(&encode_name(wanted))
             },
         };
-        self.names.look(name::NAMES, &names, &wanted.names, 0, found)?;
-        Ok(self.done())
+        self.names.look(name::NAMES, &names, &wanted.names, 0, found)
     }
 
+    /// Who has which address. Answers whether it has looked at something.
     fn addresses(
         &mut self,
         maps: &Maps,
         wanted: &Image,
         found: &mut Vec<Difference>,
-    ) -> Result<(), MapError> {
+    ) -> Result<bool, MapError> {
         let blocks4 = Translated {
             table: &maps.blocks4,
             entry: |key, number| Some((Addr::v4((key << 8).to_be_bytes()), number)),
             key: |addr| addr.is_v4().then(|| addr.low32() >> 8),
             same: u32::eq,
         };
-        self.blocks4.look(name::BLOCKS4, &blocks4, &wanted.blocks, 0, found)?;
+        if self.blocks4.look(name::BLOCKS4, &blocks4, &wanted.blocks, 0, found)? {
+            return Ok(true);
+        }
         let blocks6 =
             Translated { key: |addr: &Addr| (!addr.is_v4()).then_some(*addr), ..plain(&maps.blocks6) };
-        self.blocks6.look(name::BLOCKS6, &blocks6, &wanted.blocks, 0, found)?;
+        if self.blocks6.look(name::BLOCKS6, &blocks6, &wanted.blocks, 0, found)? {
+            return Ok(true);
+        }
         let peers = Translated {
             entry: |index, peer| (peer != Peer::default()).then_some((index, peer)),
             ..plain(&maps.block_peers)
         };
         let last = end(self.extent, &wanted.block_peers);
-        self.block_peers.look(name::BLOCK_PEERS, &peers, &wanted.block_peers, last, found)?;
-        self.hosts.look(name::HOSTS, &plain(&maps.hosts), &wanted.hosts, 0, found)?;
+        if self.block_peers.look(name::BLOCK_PEERS, &peers, &wanted.block_peers, last, found)?
+            || self.hosts.look(name::HOSTS, &plain(&maps.hosts), &wanted.hosts, 0, found)?
+        {
+            return Ok(true);
+        }
         let trie = Trie { table: &maps.prefixes, wanted: &wanted.prefixes };
         self.prefixes.look(name::PREFIXES, &trie, &wanted.prefixes, 0, found)
     }

@@ -17,9 +17,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Interfaces whose pins and filters are read in one look; there are about ten calls for each.
-const INTERFACES: usize = 16;
+const INTERFACES: usize = 4;
 /// Pins of maps that are opened in one look.
-const PINS: usize = 4;
+const PINS: usize = 1;
 /// In every look.
 const ALWAYS: [&str; 3] = [name::STATE, name::MARKING, name::ENDPOINTS];
 

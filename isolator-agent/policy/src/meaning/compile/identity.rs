@@ -8,7 +8,7 @@ use crate::model::{Labels, Pod, cidr};
 use crate::shared::SharedMap;
 use isolator_common::addr::{Addr, Prefix};
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// Reserved numbers, as Cilium deals them out.
@@ -110,20 +110,25 @@ impl Identities {
         Identities { names: reserved.chain(named).collect(), pods, prefixes: BTreeMap::new() }
     }
 
-    /// Replaces a pod. Answers whether pods of other names have other numbers now.
-    pub(super) fn replace(&mut self, before: Option<&Arc<Pod>>, after: Option<&Arc<Pod>>) -> bool {
+    /// Replaces a pod. Adds to `moved` the numbers that pods of other names had and have no more: the dealing of two
+    /// names may meet, which is rare, and concerns a few.
+    pub(super) fn replace(
+        &mut self,
+        before: Option<&Arc<Pod>>,
+        after: Option<&Arc<Pod>>,
+        moved: &mut BTreeSet<u32>,
+    ) {
         let of = |pod: Option<&Arc<Pod>>| pod.filter(|pod| pod.is_endpoint()).map(Named::of);
         let (before, after) = (of(before), of(after));
-        let mut moved = false;
         if before == after {
-            return moved;
+            return;
         }
         if let Some(named) = after {
             match self.pods.get_mut(&named) {
                 Some(numbered) => numbered.pods += 1,
                 None => {
                     self.pods.insert(named.clone(), Numbered { number: 0, pods: 1 });
-                    moved |= self.deal_from(&named) > 1;
+                    self.deal_from(&named, moved);
                 }
             }
         }
@@ -135,15 +140,14 @@ impl Identities {
                 let number = numbered.number;
                 self.pods.remove(&named);
                 self.names.remove(&number);
-                moved |= self.deal_from(&named) > 0;
+                self.deal_from(&named, moved);
             }
         }
-        moved
     }
 
-    /// Deals numbers out from here on, until one stays: those behind it depend on nothing else. Answers how many
-    /// are different now.
-    fn deal_from(&mut self, from: &Named) -> usize {
+    /// Deals numbers out from here on, until one stays: those behind it depend on nothing else. Adds those that are
+    /// different now to `moved`, as they were.
+    fn deal_from(&mut self, from: &Named, moved: &mut BTreeSet<u32>) {
         let before = self.pods.range(..from).next_back();
         let mut next = before.map_or(FIRST_POD, |(_, numbered)| numbered.number + 1);
         let mut renamed = Vec::new();
@@ -156,14 +160,14 @@ impl Identities {
             numbered.number = number;
             next = number + 1;
         }
-        for (old, ..) in &renamed {
+        // 0: it had none yet.
+        for (old, ..) in renamed.iter().filter(|(old, ..)| *old != 0) {
             self.names.remove(old);
+            moved.insert(*old);
         }
-        let count = renamed.len();
         for (_, new, name) in renamed {
             self.names.insert(new, name);
         }
-        count
     }
 
     /// The prefixes of active rules, sorted.

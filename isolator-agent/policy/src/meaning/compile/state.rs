@@ -42,8 +42,8 @@ struct Dirty {
     addresses: BTreeSet<Addr>,
     /// Endpoints, their programs, or the active rules.
     selected: bool,
-    /// The identities of pods that did not change.
-    identities: bool,
+    /// Numbers of identities that pods which did not change had, and have no more.
+    identities: BTreeSet<u32>,
     reach: Reach,
 }
 
@@ -81,7 +81,7 @@ impl State {
                 (*addr, Behind { identity, group: GroupIndex(rows.merged(*group)) })
             })
             .collect();
-        let dirty = Dirty { addresses: BTreeSet::new(), selected: true, identities: false, reach };
+        let dirty = Dirty { addresses: BTreeSet::new(), selected: true, identities: BTreeSet::new(), reach };
         state.write(node, &dirty, &mut compiled);
         (state, compiled)
     }
@@ -115,9 +115,9 @@ impl State {
         for prefix in &prefixes {
             groups.place_prefix(ground, *prefix);
         }
-        let mut identities = false;
+        let mut identities = BTreeSet::new();
         for (_, before, after) in &changes.pods {
-            identities |= self.identities.replace(*before, *after);
+            self.identities.replace(*before, *after, &mut identities);
         }
         let reach = self.finish(selected || !prefixes.is_empty());
         self.write(node, &Dirty { addresses, selected, identities, reach }, compiled);
@@ -165,14 +165,22 @@ impl State {
                 None => drop(compiled.addresses.remove(addr)),
             }
         }
-        let elsewhere = |group: u32| matches!(reach, Reach::Moved(groups) if groups[group as usize]);
-        if *moved || matches!(reach, Reach::Moved(_)) {
-            for (addr, group) in groups.addresses.iter().filter(|(_, group)| *moved || elsewhere(**group)) {
-                let behind = Behind { identity: identity(addr), group: merged(*group) };
-                compiled.addresses.set(*addr, Some(behind));
+        if let Reach::Moved(elsewhere) = reach {
+            for (addr, group) in groups.addresses.iter().filter(|(_, group)| elsewhere[**group as usize]) {
+                let known = compiled.addresses.get(addr).map(|behind| behind.identity);
+                let identity = known.unwrap_or_else(|| identity(addr));
+                compiled.addresses.set(*addr, Some(Behind { identity, group: merged(*group) }));
             }
         }
-        if *selected || *moved || *reach != Reach::Nothing {
+        if !moved.is_empty() {
+            let renamed = compiled.addresses.iter().filter(|(_, behind)| moved.contains(&behind.identity));
+            let renamed: Vec<(Addr, Behind)> = renamed.map(|(addr, behind)| (*addr, *behind)).collect();
+            for (addr, behind) in renamed {
+                compiled.addresses.set(addr, Some(Behind { identity: identity(&addr), ..behind }));
+            }
+        }
+        let of_ours = compiled.endpoints.values().any(|endpoint| moved.contains(&endpoint.identity));
+        if *selected || of_ours || *reach != Reach::Nothing {
             self.write_prefixes(compiled);
             let mut writer = rows.writer();
             let mut endpoints = std::collections::BTreeMap::new();
