@@ -171,7 +171,7 @@ fn uninstall_leaves_nothing_of_ours() {
         drop(loaded);
         let removed = uninstall(dir).expect("uninstall");
         assert_eq!(removed.interfaces, BTreeSet::from([ifindex]));
-        assert_eq!(removed.maps.len(), isolator_common::tables::ALL.len());
+        assert_eq!(removed.maps.len(), tables::ALL.len());
         assert_eq!(attached(dir), []);
         assert!(!dir.exists());
         assert!(matches!(ReadOnly::open(dir), Err(ReadError::NotThere(_))));
