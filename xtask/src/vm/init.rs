@@ -13,9 +13,9 @@ use std::process::Command;
 /// Generated cases per property test: an emulated machine is slow, and the full number runs outside of it.
 const CASES: &str = "16";
 /// Cases of those tests that load the programs anew for each: the verifier alone takes seconds there.
-const LOADING_CASES: &str = "6";
+const LOADING_CASES: &str = "4";
 /// Of the clusters that upstream has judged, one in so many is replayed there; all are, outside of it.
-const EVERY_CLUSTER: &str = "10";
+const EVERY_CLUSTER: &str = "25";
 
 /// Runs as process 1, and never on a machine that anybody uses.
 pub(crate) fn run() -> Result<bool> {
