@@ -111,8 +111,11 @@ fn one(wanted: &Wanted, pins: &std::path::Path, pods: u32, policies: u32) -> Res
     Ok(())
 }
 
+/// A part of an edit: its name, and its microseconds.
+type Part = (&'static str, fn(&Phases) -> u64);
+
 /// The parts of an edit, in the order of the columns.
-const PARTS: [(&str, fn(&Phases) -> u64); 9] = [
+const PARTS: [Part; 9] = [
     ("wait", |took| took.wait_us),
     ("read", |took| took.read_us),
     ("convert", |took| took.convert_us),
