@@ -34,9 +34,12 @@ const SAFETY_NET: Duration = Duration::from_secs(30);
 const LAST_GOOD: &str = "last-good";
 /// After a failure.
 const RETRY: Duration = Duration::from_secs(1);
-/// How often a piece of the kernel is compared with what was written. A change that comes meanwhile waits for it: a
-/// piece takes about 2 ms.
+/// How often a piece of the kernel is compared with what was written. A change that comes meanwhile waits for the end
+/// of it, so that pieces are small and come often.
 const AUDIT: Duration = Duration::from_millis(200);
+/// How often it is looked whether pods are still held at the next boot. Whoever takes the link away gets this long
+/// between two tries.
+const HELD: Duration = Duration::from_secs(1);
 /// Events that one tenant may cause per second and CPU.
 const EVENTS_PER_SECOND: u32 = 2000;
 
@@ -109,6 +112,8 @@ async fn daemon(config: Config) -> Result<ExitCode> {
     enforcer.step();
     let mut audit = tokio::time::interval(AUDIT);
     audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut held = tokio::time::interval(HELD);
+    held.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stepped = Instant::now();
     loop {
         let wait = if enforcer.must_retry() { RETRY } else { SAFETY_NET };
@@ -124,6 +129,9 @@ async fn daemon(config: Config) -> Result<ExitCode> {
             () = tokio::time::sleep_until(stepped + wait) => enforcer.discover(),
             _ = audit.tick() => {
                 enforcer.audit();
+                continue;
+            }
+            _ = held.tick() => {
                 enforcer.let_pods_start();
                 continue;
             }

@@ -82,7 +82,7 @@ fn columns() {
         "p50 of each part, and the parts of the slowest edit: wait for more, read, convert, index, compile, layout,\n\
          diff, write; after that: settle, the grace period and the cleaning up\n"
     );
-    let parts = PARTS.map(|(name, _)| format!("{name:>width$}", width = name.len().max(6))).join(" ");
+    let parts = in_columns(PARTS.map(|(name, _)| name.to_owned()));
     println!(
         "{:>7} {:>8}  {:<7} {:>5} {:>8} {:>8}  {parts}",
         "pods", "policies", "changed", "edits", "p50", "p99"
@@ -149,7 +149,7 @@ fn report(json: bool, pods: u32, policies: u32, kind: &str, edits: &[(u64, Phase
         "",
         "",
         edits.len(),
-        columns_of(&usual)
+        in_columns(usual.map(tenths))
     );
     if let Some((total, parts)) = slowest {
         println!(
@@ -159,16 +159,20 @@ fn report(json: bool, pods: u32, policies: u32, kind: &str, edits: &[(u64, Phase
             "",
             "",
             "slowest",
-            columns_of(&parts)
+            in_columns(parts.map(tenths))
         );
     }
 }
 
-fn columns_of(parts: &[f64; 9]) -> String {
-    PARTS
+fn tenths(ms: f64) -> String {
+    format!("{ms:.1}")
+}
+
+/// One text for each part, below its name.
+fn in_columns(texts: [String; PARTS.len()]) -> String {
+    let wide = PARTS
         .iter()
-        .zip(parts)
-        .map(|((name, _), ms)| format!("{ms:>width$.1}", width = name.len().max(6)))
-        .collect::<Vec<_>>()
-        .join(" ")
+        .zip(&texts)
+        .map(|((name, _), text)| format!("{text:>width$}", width = name.len().max(6)));
+    wide.collect::<Vec<_>>().join(" ")
 }

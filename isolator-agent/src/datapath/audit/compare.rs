@@ -218,7 +218,9 @@ impl Round {
             found.push(difference(name::MARKING, &0, Some(&marking), Some(&wanted.marking)));
         }
         self.endpoints(maps, &wanted.endpoints, found)?;
-        let _looked = self.addresses(maps, wanted, found)? || self.rules(maps, wanted, found)?;
+        if !self.addresses(maps, wanted, found)? {
+            self.rules(maps, wanted, found)?;
+        }
         Ok(self.done())
     }
 
