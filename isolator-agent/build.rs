@@ -14,8 +14,8 @@ const TOOLCHAIN: &str = "1.95.0";
 
 fn main() -> anyhow::Result<()> {
     println!("cargo:rerun-if-changed=../isolator-common/src");
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/bin");
-    let mut path = tools.into_os_string();
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let mut path = target.join("tools/bin").into_os_string();
     if let Some(inherited) = env::var_os("PATH") {
         path.push(":");
         path.push(inherited);
@@ -25,6 +25,8 @@ fn main() -> anyhow::Result<()> {
         env::set_var("PATH", path);
         // Allows `-Z build-std` on a stable compiler, for the eBPF crate alone.
         env::set_var("RUSTC_BOOTSTRAP", "1");
+        // One for all profiles and for clippy: else each compiles `core` again, about a minute.
+        env::set_var("CARGO_BUILD_BUILD_DIR", target.join("ebpf"));
     }
     aya_build::build_ebpf(
         [aya_build::Package { name: "isolator-ebpf", root_dir: "../isolator-ebpf", ..Default::default() }],
