@@ -11,6 +11,7 @@ Usage: cargo xtask COMMAND
 
   build                                          toolchain, linker and an optimised target/release/isolator
   image                                          a container image with a static binary, target/image/isolator.tar
+  cluster build                                  Kubernetes and its suite from source, once; needs Go
   cluster up [--bare]                            a Kubernetes cluster of three nodes on this machine, with our DaemonSet; needs root and Go
   cluster test [--sample] [--check NAME] [--focus REGEX]
                                                  our own tests and upstream's NetworkPolicy suite on it, or one of either
@@ -25,7 +26,7 @@ Usage: cargo xtask COMMAND
   docs                                           writes the documents that come from the code
   help                                           this text
 
-Tiers, in order: tidy fmt clippy unit docs kernel vm lab.
+Tiers, in order: tidy fmt clippy unit docs kernel vm lab cluster.
 --cases N  generated cases per property test, from a fresh seed; without it a fixed seed is used.
 FILTER     only tests whose name contains it; leaves out the tiers that are not made of tests.
 ";
@@ -108,11 +109,12 @@ fn nothing_more(command: Command, mut arguments: impl Iterator<Item = String>) -
 
 fn parse_cluster(mut arguments: impl Iterator<Item = String>) -> Result<Action> {
     let mut action = match arguments.next().as_deref() {
+        Some("build") => Action::Build,
         Some("up") => Action::Up { bare: false },
         Some("test") => Action::Test(Selection::default()),
         Some("down") => Action::Down,
         Some("traces") => Action::Traces,
-        _ => bail!("cluster takes 'up', 'test', 'down' or 'traces'; see `cargo xtask help`"),
+        _ => bail!("cluster takes 'build', 'up', 'test', 'down' or 'traces'; see `cargo xtask help`"),
     };
     while let Some(argument) = arguments.next() {
         match (&mut action, argument.as_str()) {

@@ -228,14 +228,6 @@ fn fragmented<T: Tables>(
     }
 }
 
-/// What policy is asked: the peer, and what port sets are searched by.
-#[inline(always)]
-fn asked(parsed: &Parsed, direction: Direction) -> (&Addr, u32) {
-    let egress = matches!(direction, Direction::Egress);
-    let port = if parsed.is_icmp() { parsed.source_port >> 8 } else { parsed.destination_port };
-    (if egress { &parsed.destination } else { &parsed.source }, port_key(parsed.protocol, port))
-}
-
 /// The packet from the endpoint's point of view.
 #[inline(always)]
 fn view(endpoint: &Endpoint, parsed: &Parsed, direction: Direction) -> Seen {
@@ -256,16 +248,17 @@ fn view(endpoint: &Endpoint, parsed: &Parsed, direction: Direction) -> Seen {
     } else {
         (destination, source)
     };
-    let (&remote, port) = asked(parsed, direction);
+    // What policy knows of ICMP is the type.
+    let port = if parsed.is_icmp() { source >> 8 } else { destination };
     Seen {
         key: ConnectionKey {
             endpoint: endpoint.id,
-            remote,
+            remote: if egress { parsed.destination } else { parsed.source },
             local_port,
             remote_port,
             protocol: parsed.protocol,
         },
-        port,
+        port: port_key(parsed.protocol, port),
         direction,
         tcp_flags: parsed.tcp_flags,
     }

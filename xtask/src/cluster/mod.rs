@@ -12,6 +12,7 @@ pub(crate) use suites::Selection;
 use crate::image;
 use crate::process::{command, root, run, target_dir};
 use crate::progress::{seconds, step};
+use crate::test::Count;
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::path::PathBuf;
@@ -21,6 +22,8 @@ use std::time::Instant;
 /// What a person wants of the cluster.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Action {
+    /// Build what takes long, once.
+    Build,
     /// Start it; without our DaemonSet when `bare`.
     Up { bare: bool },
     /// Start and interrupt some, and look for what they leave.
@@ -36,10 +39,38 @@ pub(crate) fn act(action: &Action) -> Result<bool> {
     let cluster = Cluster::new();
     match action {
         Action::Up { bare } => cluster.up(*bare).map(|()| true),
-        Action::Test(selection) => suites::run(&cluster, selection),
+        Action::Test(selection) => suites::run(&cluster, selection).map(|count| count.failed == 0),
         Action::Traces => cluster.traces().map(|()| true),
-        Action::Down => run(&mut cluster.script("down.sh")).map(|()| true),
+        Action::Build => cluster.build().map(|()| true),
+        Action::Down => cluster.down().map(|()| true),
     }
+}
+
+/// Why a sample cannot be run here and now, with the cure. What is built once is not built for it: that takes longer
+/// than all other tests together.
+pub(crate) fn not_ready() -> Result<Option<String>> {
+    let cluster = Cluster::new();
+    if let Err(missing) = needs::check() {
+        return Ok(Some(format!("{missing:#}")));
+    }
+    if !tools::built(&cluster.bin, &tools::CLUSTER)? || !tools::built(&cluster.bin, &tools::E2E)? {
+        return Ok(Some(
+            "Kubernetes and its end-to-end suite are not built yet; cure: cargo xtask cluster build (once, 15 to 30 minutes)"
+                .to_owned(),
+        ));
+    }
+    Ok(cluster.runs().then(|| "a cluster of this folder runs already; cure: cargo xtask cluster down".to_owned()))
+}
+
+/// A tenth of the tests, on a cluster that lives no longer.
+pub(crate) fn sample() -> Result<Count> {
+    let cluster = Cluster::new();
+    let tested = cluster
+        .up(false)
+        .and_then(|()| suites::run(&cluster, &Selection { sample: true, ..Selection::default() }));
+    let down = cluster.down();
+    let count = tested?;
+    down.map(|()| count)
 }
 
 /// Where everything of the cluster is.
@@ -59,13 +90,23 @@ impl Cluster {
         Cluster { bin: below("bin"), images: below("images"), folder: below("run"), logs: below("logs") }
     }
 
-    /// Builds everything that a cluster runs.
-    fn prepare(&self) -> Result<()> {
+    /// Builds what others wrote, upstream's suite included.
+    fn build(&self) -> Result<()> {
+        self.programs()?;
+        tools::build(&self.bin, &self.logs, &tools::E2E)
+    }
+
+    fn programs(&self) -> Result<()> {
         needs::check()?;
         for folder in [&self.bin, &self.images, &self.logs] {
             fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
-        tools::build(&self.bin, &self.logs, &tools::CLUSTER)?;
+        tools::build(&self.bin, &self.logs, &tools::CLUSTER)
+    }
+
+    /// Builds everything that a cluster runs.
+    fn prepare(&self) -> Result<()> {
+        self.programs()?;
         images::write(&self.bin, &self.images)?;
         let ours = image::write()?;
         for (from, to) in
@@ -87,6 +128,14 @@ impl Cluster {
         println!("the cluster is up after {}. A shell that talks to it:", seconds(start.elapsed()));
         println!("  {}/tests/cluster/kubectl.sh get pods -A", root().display());
         Ok(())
+    }
+
+    fn down(&self) -> Result<()> {
+        run(&mut self.script("down.sh"))
+    }
+
+    fn runs(&self) -> bool {
+        self.folder.join("kubeconfig").exists()
     }
 
     fn traces(&self) -> Result<()> {
@@ -115,7 +164,7 @@ impl Cluster {
     /// # Errors
     /// When there is no cluster to test.
     fn must_run(&self) -> Result<()> {
-        if !self.folder.join("kubeconfig").exists() {
+        if !self.runs() {
             bail!("there is no cluster; cure: cargo xtask cluster up");
         }
         Ok(())

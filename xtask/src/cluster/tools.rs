@@ -5,7 +5,7 @@ use crate::process::{command, output, root};
 use crate::progress::step;
 use anyhow::{Context as _, Result, bail};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Programs that one module builds.
 pub(crate) struct Tool {
@@ -60,21 +60,47 @@ pub(crate) const E2E: [Tool; 1] = [Tool {
     ],
 }];
 
+/// A tool, as it is to be built and as it is.
+struct Wanted {
+    module: PathBuf,
+    version: String,
+    /// Where it is written what the programs were built from, and what should be there.
+    stamp: PathBuf,
+    content: String,
+    built: bool,
+}
+
+fn wanted(bin: &Path, tool: &Tool, go: &str) -> Result<Wanted> {
+    let module = root().join("tests/cluster/tools").join(tool.module);
+    let read = |name: &str| {
+        let path = module.join(name);
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let version = version(&read("go.mod")?, tool.source).to_owned();
+    let content = format!("{go}\n{}{}", read("go.mod")?, read("go.sum")?);
+    let stamp = bin.join(format!(".{}", tool.first()));
+    let there = tool.programs.iter().all(|(name, ..)| bin.join(name).is_file());
+    let built = there && fs::read_to_string(&stamp).is_ok_and(|found| found == content);
+    Ok(Wanted { module, version, stamp, content, built })
+}
+
+/// Whether all of it is built already.
+pub(crate) fn built(bin: &Path, tools: &[Tool]) -> Result<bool> {
+    let go = output(command("go").arg("version"))?;
+    for tool in tools {
+        if !wanted(bin, tool, &go)?.built {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Builds what is not built yet into `bin`.
 pub(crate) fn build(bin: &Path, logs: &Path, tools: &[Tool]) -> Result<()> {
     let go = output(command("go").arg("version"))?;
     for tool in tools {
-        let module = root().join("tests/cluster/tools").join(tool.module);
-        let read = |name: &str| {
-            let path = module.join(name);
-            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
-        };
-        let version = version(&read("go.mod")?, tool.source).to_owned();
-        let wanted = format!("{go}\n{}{}", read("go.mod")?, read("go.sum")?);
-        let first = tool.programs.first().map_or("", |(name, ..)| name);
-        let stamp = bin.join(format!(".{first}"));
-        let there = tool.programs.iter().all(|(name, ..)| bin.join(name).is_file());
-        if there && fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        let Wanted { module, version, stamp, content, built } = wanted(bin, tool, &go)?;
+        if built {
             continue;
         }
         if version.is_empty() {
@@ -91,10 +117,18 @@ pub(crate) fn build(bin: &Path, logs: &Path, tools: &[Tool]) -> Result<()> {
         // Static, because images hold nothing but the program.
         build.args(["-c", &script.join("\n")]).current_dir(&module);
         build.env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=readonly -buildvcs=false");
-        step(&format!("building {}", tool.what), &mut build, &logs.join(format!("build-{first}.log")))?;
-        fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
+        let log = logs.join(format!("build-{}.log", tool.first()));
+        step(&format!("building {}", tool.what), &mut build, &log)?;
+        fs::write(&stamp, content).with_context(|| format!("cannot write {}", stamp.display()))?;
     }
     Ok(())
+}
+
+impl Tool {
+    /// What names its stamp and its log.
+    fn first(&self) -> &'static str {
+        self.programs.first().map_or("", |(name, ..)| name)
+    }
 }
 
 /// The version of `source` that a go.mod requires; empty where it does not.

@@ -10,12 +10,14 @@ mod summary;
 mod targets;
 
 use crate::arguments::Wanted;
+use crate::cluster;
 use crate::machine::Need;
 use crate::tidy;
 use anyhow::Result;
 use std::time::Instant;
 use suite::Suite;
-use summary::{Count, Line};
+pub(crate) use summary::Count;
+use summary::Line;
 
 /// A group of tests with the same needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,12 +38,23 @@ pub(crate) enum Tier {
     Vm,
     /// Real packets between network namespaces: E4.
     Lab,
+    /// A tenth of what `cargo xtask cluster test` runs, on a real Kubernetes cluster.
+    Cluster,
 }
 
 impl Tier {
     /// Every tier, in the order of running: what fails fast comes first.
-    pub(crate) const ALL: [Tier; 8] =
-        [Tier::Tidy, Tier::Fmt, Tier::Clippy, Tier::Unit, Tier::Docs, Tier::Kernel, Tier::Vm, Tier::Lab];
+    pub(crate) const ALL: [Tier; 9] = [
+        Tier::Tidy,
+        Tier::Fmt,
+        Tier::Clippy,
+        Tier::Unit,
+        Tier::Docs,
+        Tier::Kernel,
+        Tier::Vm,
+        Tier::Lab,
+        Tier::Cluster,
+    ];
 
     /// The name that is typed and printed; also the prefix of the tier's test files.
     pub(crate) const fn name(self) -> &'static str {
@@ -54,13 +67,20 @@ impl Tier {
             Tier::Kernel => "kernel",
             Tier::Vm => "vm",
             Tier::Lab => "lab",
+            Tier::Cluster => "cluster",
         }
     }
 
     /// What the machine must offer.
     fn needs(self) -> &'static [Need] {
         match self {
-            Tier::Tidy | Tier::Fmt | Tier::Clippy | Tier::Unit | Tier::Docs | Tier::Vm => &[],
+            Tier::Tidy
+            | Tier::Fmt
+            | Tier::Clippy
+            | Tier::Unit
+            | Tier::Docs
+            | Tier::Vm
+            | Tier::Cluster => &[],
             Tier::Kernel | Tier::Lab => Need::DATAPATH,
         }
     }
@@ -117,5 +137,9 @@ fn one(suite: &Suite, tier: Tier) -> Result<Outcome> {
         Tier::Docs => suite.docs(),
         Tier::Vm => suite.vm(),
         Tier::Kernel | Tier::Lab => suite.named(tier),
+        Tier::Cluster => match cluster::not_ready()? {
+            Some(why) => Ok(Outcome::Skipped(why)),
+            None => cluster::sample().map(Outcome::Ran),
+        },
     }
 }

@@ -82,7 +82,7 @@ pub(crate) fn specification(files: &[File]) -> Vec<Finding> {
             ));
         }
         for name in names {
-            if !files.iter().any(|other| has_test(other, name)) {
+            if !files.iter().any(|other| has_test(other, name) || is_check(other, name)) {
                 found.push(Finding::new(
                     file,
                     i + 1,
@@ -92,6 +92,11 @@ pub(crate) fn specification(files: &[File]) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// Whether a file is the script of that path, which is run on a real cluster.
+fn is_check(file: &File, path: &str) -> bool {
+    file.path == path && path.starts_with("tests/cluster/") && path.ends_with(".sh")
 }
 
 /// Whether a file has a test function of that name.
@@ -131,6 +136,7 @@ mod tests {
                 "docs/adr/0001-a.md",
                 "see [b](../b.md#part) and [src](../../src) and [web](https://c.d)",
             ),
+            File::new("tests/cluster/checks/reboot.sh", "#!/bin/sh\n"),
             File::new("docs/b.md", "[gone](c.md)\n```\n[not](a-link.md)\n```\n"),
             File::new("src/a.rs", "#[test]\nfn holds() {}\n\nfn not_a_test() {}\n// fn holds_not() {}\n"),
         ]
@@ -140,7 +146,7 @@ mod tests {
     fn a_broken_link_is_found() {
         let files = tree("");
         assert!(links(&files[1], &files).is_empty());
-        let found = links(&files[2], &files);
+        let found = links(&files[3], &files);
         assert_eq!(found.len(), 1);
         assert!(found[0].message.contains("docs/c.md"), "{found:?}");
     }
@@ -152,6 +158,9 @@ mod tests {
             ("| a | `holds` |", 0),
             ("| a | pending |", 0),
             ("| a | pending: needs a cluster |", 0),
+            ("| a | `tests/cluster/checks/reboot.sh` |", 0),
+            ("| a | `tests/cluster/checks/away.sh` |", 1),
+            ("| a | `docs/b.md` |", 1),
             ("| a | `not_a_test` |", 1),
             ("| a | `holds`, `gone` |", 1),
             ("| a | |", 1),
