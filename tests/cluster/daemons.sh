@@ -4,12 +4,12 @@
 # Without CAP_SYS_RESOURCE nobody may make a process less likely to be killed, and every container would fail.
 if (echo -1 >/proc/self/oom_score_adj) 2>/dev/null; then RESTRICT_OOM=false; else RESTRICT_OOM=true; fi
 
-pod_network() { # NUMBER
-  local ranges='' routes=''
-  if has4; then ranges="[{\"subnet\":\"$POD_NET.$1.0/24\"}]" routes='{"dst":"0.0.0.0/0"}'; fi
-  if has6; then
-    ranges+="${ranges:+,}[{\"subnet\":\"$POD_NET6:$1::/64\"}]" routes+="${routes:+,}{\"dst\":\"::/0\"}"
-  fi
+# The CNI: connects pods and enforces nothing.
+pod_network() { # RANGES: of a node, with commas between them
+  local ranges='' routes='' range
+  for range in ${1//,/ }; do
+    ranges+="${ranges:+,}[{\"subnet\":\"$range\"}]" routes+="${routes:+,}{\"dst\":\"$(case $range in *:*) echo ::/0 ;; *) echo 0.0.0.0/0 ;; esac)\"}"
+  done
   local main='"type":"ptp","ipMasq":false'
   [ "$CNI" = ptp ] || main='"type":"bridge","bridge":"cni0","isGateway":true,"hairpinMode":true,"ipMasq":false'
   cat <<J
@@ -97,7 +97,7 @@ make_node() { # NUMBER
   local own; own=$(families "$NODE_NET.$((10 + $1))" "$NODE_NET6:$((10 + $1))")
   SERVICE_RANGES=$(families "$SERVICE_NET.0/24" "${SERVICE_NET6}:/112")
   etc=$folder/files/etc/kubernetes
-  mkdir -p "$folder/log" "$folder/files/etc/cni/net.d" "$folder/files/opt/cni/bin" "$etc/pki"
+  mkdir -p "$folder/files/etc/cni/net.d" "$folder/files/opt/cni/bin" "$etc/pki"
   certificate "$node" "/O=system:nodes/CN=system:node:$node" "DNS:$node$(addresses $((10 + $1)))"
   cp "$PKI/ca.crt" "$PKI/$node".* "$etc/pki/"
   cp "$PKI/kube-proxy.conf" "$etc/"
@@ -106,9 +106,9 @@ make_node() { # NUMBER
   proxy_settings >"$etc/kube-proxy.yaml"
   echo "nameserver $(families "$NODE_NET.1" "$NODE_NET6:1" | cut -d, -f1)" >"$etc/resolv.conf"
   containerd_settings >"$folder/containerd.toml"
-  pod_network "$1" >"$folder/files/etc/cni/net.d/10-pods.conflist"
+  pod_network "$(families "$POD_NET.$1.0/24" "$POD_NET6:$1::/64")" >"$folder/files/etc/cni/net.d/10-pods.conflist"
   cp "$CNI_BIN"/{ptp,bridge,host-local,loopback,portmap} "$folder/files/opt/cni/bin/"
-  printf '%s=%q\n' NODE "$node" CGROUPS "$CGROUPS" UNIFIED "$UNIFIED" NODE_FOLDERS "$NODE_FOLDERS" >"$folder/node.env"
+  describe_node "$1"
   {
     echo "export PATH=$PATH"
     if [ "$1" = 1 ]; then

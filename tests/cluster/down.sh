@@ -9,8 +9,6 @@ end_processes "$NAME"
 for namespace in $(ip netns list | awk -v name="$NAME" '$1 ~ "^" name "-(switch|node[0-9]+)$" { print $1 }'); do
   ip netns del "$namespace"
 done
-if [ -e "$CLUSTER_DIR/sysctl" ]; then sysctl -qep "$CLUSTER_DIR/sysctl" || true; fi
-if [ -e "$CLUSTER_DIR/made" ]; then
-  tac "$CLUSTER_DIR/made" | while read -r folder; do rmdir "$folder" 2>/dev/null || true; done
-fi
+restore_settings
+remove_mountpoints
 rm -rf "$CLUSTER_DIR"

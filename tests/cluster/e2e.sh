@@ -4,6 +4,8 @@
 . "$(dirname "$0")/settings.sh"
 : "${CLUSTER_LOGS:?}"
 echo 'promoterE2eRegistry: isolator.test/e2e' >"$CLUSTER_DIR/images.yaml"
+export TMPDIR=$CLUSTER_DIR/tmp # the suite leaves files behind
+mkdir -p "$TMPDIR"
 cd "$CLUSTER_LOGS"
 KUBE_TEST_REPO_LIST=$CLUSTER_DIR/images.yaml outside ginkgo -procs="${CLUSTER_PROCS:-4}" -v --no-color --timeout=3h --focus="$1" --skip="$2" \
   --output-dir="$CLUSTER_LOGS" --json-report=e2e.json \

@@ -3,13 +3,34 @@
 # Not here: what a node starts from (`daemons.sh`), and its network (`wire.sh`).
 
 # Folders of the machine over which nodes mount their own. down.sh removes those that were not there.
-NODE_FOLDERS='/var/lib/containerd /var/lib/kubelet /var/lib/cni /var/log/pods /var/log/containers /etc/cni /opt/cni /etc/kubernetes'
+NODE_FOLDERS='/var/lib/containerd /var/lib/kubelet /var/lib/cni /var/log/pods /var/log/containers /etc/cni /opt/cni /opt/containerd /etc/kubernetes'
 
 make_mountpoints() {
   local folder
   for folder in $NODE_FOLDERS; do
     [ -d "$folder" ] || { echo "$folder" >>"$CLUSTER_DIR/made"; mkdir "$folder"; }
   done
+}
+remove_mountpoints() {
+  [ -e "$CLUSTER_DIR/made" ] || return 0
+  tac "$CLUSTER_DIR/made" | while read -r folder; do rmdir "$folder" 2>/dev/null || true; done
+}
+
+# Kubelets change settings of the whole kernel, and several on one need more of two; restore_settings puts all back.
+keep_settings() {
+  sysctl -e vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops kernel.keys.root_maxkeys \
+    kernel.keys.root_maxbytes fs.inotify.max_user_instances fs.inotify.max_user_watches >"$CLUSTER_DIR/sysctl" 2>/dev/null || true
+  at_least() { [ "$(sysctl -n "$1")" -ge "$2" ] || sysctl -qw "$1=$2"; }
+  at_least fs.inotify.max_user_instances 8192
+  at_least fs.inotify.max_user_watches 524288
+}
+restore_settings() { [ ! -e "$CLUSTER_DIR/sysctl" ] || sysctl -qep "$CLUSTER_DIR/sysctl" || true; }
+
+# What node.sh has to know of a node.
+describe_node() { # NUMBER
+  local folder=$CLUSTER_DIR/nodes/node$1
+  mkdir -p "$folder/log"
+  printf '%s=%q\n' NODE "node$1" CGROUPS "$CGROUPS" UNIFIED "$UNIFIED" NODE_FOLDERS "$NODE_FOLDERS" >"$folder/node.env"
 }
 
 # One cgroup in each hierarchy; it is the root of the node's cgroup namespace.
@@ -33,11 +54,13 @@ make_cgroups() { # NODE
 }
 
 start_node() { # NUMBER
-  local node=node$1 folder=$CLUSTER_DIR/nodes/node$1 controller
+  local node=node$1 folder=$CLUSTER_DIR/nodes/node$1 controller file
   make_cgroups "$node"
   (
     for controller in $CGROUPS; do echo $BASHPID >"/sys/fs/cgroup/$controller/$NAME/$node/cgroup.procs"; done
     [ -z "$UNIFIED" ] || echo $BASHPID >"$UNIFIED/$NAME/$node/cgroup.procs"
+    # A node outlives whoever starts it, whose files (locks, pipes that somebody waits for) are none of its business.
+    for file in /proc/$BASHPID/fd/*; do file=${file##*/}; [ "$file" -le 2 ] || eval "exec $file>&-"; done
     exec setsid nsenter --net="/run/netns/$(node_ns "$1")" unshare --mount --uts --ipc --cgroup --pid --fork \
       "$CLUSTER_SCRIPTS/node.sh" "$folder" </dev/null >>"$folder/log/node.log" 2>&1
   ) &

@@ -1,11 +1,12 @@
 # What all scripts of the cluster share: names, addresses, and the few steps that more than one of them takes.
 # Sourced. CLUSTER_DIR is the cluster's own folder, CLUSTER_BIN that of the programs, CLUSTER_IMAGES that of images.
-# Not here: building those (`cargo xtask cluster`).
+# Not here: building those (`cargo xtask cluster`, `cargo xtask kind`).
 set -euo pipefail
 : "${CLUSTER_DIR:?}" "${CLUSTER_BIN:?}" "${CLUSTER_IMAGES:?}"
 
 # What up.sh was told goes for all that comes after it.
 [ -n "${FRESH:-}" ] || [ ! -e "$CLUSTER_DIR/chosen" ] || . "$CLUSTER_DIR/chosen"
+chosen() { printf 'CLUSTER_%s=%q\n' "$@" >>"$CLUSTER_DIR/chosen"; } # NAME VALUE...
 # Prefix of network namespaces and name of the cgroups. Several clusters need several names, nothing else.
 NAME=${CLUSTER_NAME:-isolator-cluster}
 NODES=${CLUSTER_NODES:-3}
@@ -22,9 +23,12 @@ POD_NET=10.201 POD_NET6=fd77:2 # node N has .N.0/24 of a /16, and :N::/64 of a /
 SERVICE_NET=10.202.0 SERVICE_NET6=fd77:3:
 PAUSE_IMAGE=isolator.test/pause:3.10.1
 DNS_IMAGE=isolator.test/coredns:1.12.1
+ETCD_IMAGE=isolator.test/etcd:3.6.16
 
-SWITCH=$NAME-switch # the namespace of the wire between nodes, and of whoever talks to the cluster from outside
-export KUBECONFIG=$CLUSTER_DIR/kubeconfig PATH=$CLUSTER_BIN:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+# The network namespace from which the cluster is talked to: that of the wire between nodes, or none for our own.
+SWITCH=${CLUSTER_SWITCH-$NAME-switch}
+export KUBECONFIG=$CLUSTER_DIR/kubeconfig KUBECACHEDIR=$CLUSTER_DIR/cache
+export PATH=$CLUSTER_BIN:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 BEGAN=$SECONDS
 
 say() { printf '%4d s  %s\n' $((SECONDS - BEGAN)) "$*"; }
@@ -32,7 +36,7 @@ fail() { echo "error: $*" >&2; exit 1; }
 has4() { [ "$FAMILY" != ipv6 ]; }
 has6() { [ "$FAMILY" != ipv4 ]; }
 node_ns() { echo "$NAME-node$1"; }
-outside() { nsenter --net="/run/netns/$SWITCH" -- "$@"; }
+outside() { if [ -n "$SWITCH" ]; then nsenter --net="/run/netns/$SWITCH" -- "$@"; else command "$@"; fi; }
 kubectl() { outside kubectl "$@"; }
 
 # Joins what belongs to the families in use, the first family first.

@@ -9,19 +9,14 @@ FRESH=1
 . "$CLUSTER_SCRIPTS/daemons.sh"
 "$CLUSTER_SCRIPTS/down.sh"
 mkdir -p "$CLUSTER_DIR/nodes"
-printf 'CLUSTER_%s=%q\n' NAME "$NAME" NODES "$NODES" CNI "$CNI" FAMILY "$FAMILY" >"$CLUSTER_DIR/chosen"
+chosen NAME "$NAME" NODES "$NODES" CNI "$CNI" FAMILY "$FAMILY"
 
-# Kubelets change settings of the whole kernel, and three of them need more of two; down.sh puts these back.
-sysctl -e vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops kernel.keys.root_maxkeys \
-  kernel.keys.root_maxbytes fs.inotify.max_user_instances fs.inotify.max_user_watches >"$CLUSTER_DIR/sysctl" 2>/dev/null || true
-at_least() { [ "$(sysctl -n "$1")" -ge "$2" ] || sysctl -qw "$1=$2"; }
-at_least fs.inotify.max_user_instances 8192
-at_least fs.inotify.max_user_watches 524288
-
+keep_settings
 make_mountpoints
 make_pki
 make_wire
 cgroups
+chosen UNIFIED "$([ "$UNIFIED" = /sys/fs/cgroup ] && echo /sys/fs/cgroup || echo /sys/fs/cgroup/unified)"
 say 'certificates and network are made'
 
 for i in $(seq "$NODES"); do make_node "$i"; start_node "$i"; done

@@ -28,13 +28,13 @@ plug() { # NUMBER
     ip -n "$ns" addr add "$NODE_NET.$((10 + $1))/24" dev eth0
     ip -n "$ns" route add default via "$NODE_NET.1"
     ip netns exec "$ns" sysctl -qw net.ipv4.ip_forward=1
-    masquerade iptables "$ns" "$POD_NET.0.0/16"
+    masquerade "$POD_NET.0.0/16" ip netns exec "$ns" iptables
   fi
   if has6; then
     ip -n "$ns" addr add "$NODE_NET6:$((10 + $1))/64" dev eth0 nodad
     ip -n "$ns" route add default via "$NODE_NET6:1"
     ip netns exec "$ns" sysctl -qw net.ipv6.conf.all.forwarding=1
-    masquerade ip6tables "$ns" "$POD_NET6::/32"
+    masquerade "$POD_NET6::/32" ip netns exec "$ns" ip6tables
   fi
   for j in $(seq "$NODES"); do [ "$1" = "$j" ] || to_pods "$ns" "$j"; done
 }
@@ -47,8 +47,8 @@ unplug() { # NUMBER
 }
 
 # Pods reach what is outside of the cluster by the address of their node, and each other by their own.
-masquerade() { # COMMAND NAMESPACE PODS
-  ip netns exec "$2" "$1" -w -t nat -A POSTROUTING -s "$3" ! -d "$3" -m addrtype ! --dst-type LOCAL -j MASQUERADE
+masquerade() { # PODS COMMAND...: iptables, on a node
+  "${@:2}" -w -t nat -A POSTROUTING -s "$1" ! -d "$1" -m addrtype ! --dst-type LOCAL -j MASQUERADE
 }
 
 to_pods() { # NAMESPACE NUMBER
