@@ -1,8 +1,10 @@
 #!/bin/bash
-# traces.sh: that a cluster leaves nothing behind, whenever it is ended. Starts one and interrupts it (as Ctrl-C does) at
+# traces.sh [kind]: that a cluster leaves nothing behind, whenever it is ended. Starts one and interrupts it (as Ctrl-C does) at
 # several moments, ends it each time, and looks for what could be left. Not here: a whole run (`cargo xtask cluster`).
-. "$(dirname "$0")/settings.sh"
+. "$(dirname "$0")/${1:-.}/settings.sh"
 . "$CLUSTER_SCRIPTS/nodes.sh"
+[ -z "${1:-}" ] || . "$CLUSTER_SCRIPTS/$1/docker.sh"
+UP=$CLUSTER_SCRIPTS/${1:-.}/up.sh DOWN=$CLUSTER_SCRIPTS/${1:-.}/down.sh
 : "${CLUSTER_LOGS:?}"
 cgroups
 
@@ -14,7 +16,7 @@ traces() {
   ip netns list | grep "^$NAME-" || true
   ip -o link | grep "$NAME" || true
   ip route | grep -E "$NODE_NET|$POD_NET" || true
-  grep -E "$CLUSTER_DIR|$NAME" /proc/self/mountinfo || true
+  grep -E "$CLUSTER_CACHE|$NAME" /proc/self/mountinfo || true
   find /sys/fs/cgroup -type d -name "$NAME" 2>/dev/null || true
   for folder in /proc/[0-9]*; do
     if grep -qs "/$NAME/" "$folder/cgroup" || grep -qsz "^$CLUSTER_SCRIPTS/node.sh" "$folder/cmdline"; then echo "process ${folder#/proc/}"; fi
@@ -22,12 +24,13 @@ traces() {
   for folder in $NODE_FOLDERS "$CLUSTER_DIR"; do [ ! -e "$folder" ] || echo "$folder"; done
   settings
 }
-"$CLUSTER_SCRIPTS/down.sh"
+"$DOWN"
 traces >"$CLUSTER_LOGS/before"
 
 # Moments, as conditions.
 wires_are_made() { [ -e "/run/netns/$(node_ns 1)" ]; }
 a_node_is_started() { [ -s "$CLUSTER_DIR/nodes/node2/log/containerd.log" ]; }
+[ -z "${1:-}" ] || a_node_is_started() { docker ps --quiet | grep .; }
 the_api_server_answers() { kubectl get --raw /readyz; }
 pods_run() { kubectl -n kube-system get pods | grep -q Running; }
 nobody_interrupts() { ! kill -0 "$1" 2>/dev/null; }
@@ -35,13 +38,13 @@ nobody_interrupts() { ! kill -0 "$1" 2>/dev/null; }
 passed=0 failed=0
 for moment in wires_are_made a_node_is_started the_api_server_answers pods_run nobody_interrupts; do
   set -m # a group of its own, which an interrupt reaches as from a terminal
-  "$CLUSTER_SCRIPTS/up.sh" >"$CLUSTER_LOGS/traces-$moment.log" 2>&1 &
+  "$UP" >"$CLUSTER_LOGS/traces-$moment.log" 2>&1 &
   up=$!
   set +m
   await 300 "$moment" "$CLUSTER_LOGS/traces-$moment.log" "$moment" "$up"
   kill -INT -- "-$up" 2>/dev/null || true
   wait "$up" || true
-  "$CLUSTER_SCRIPTS/down.sh"
+  "$DOWN"
   traces >"$CLUSTER_LOGS/after"
   if diff "$CLUSTER_LOGS/before" "$CLUSTER_LOGS/after"; then
     echo "interrupted when ${moment//_/ }: nothing is left"; passed=$((passed + 1))

@@ -1,6 +1,6 @@
 //! What was typed after `cargo xtask`. Not here: what it needs to run.
 
-use crate::cluster::{Action, Selection};
+use crate::cluster::{Action, Place, Selection};
 use crate::test::Tier;
 use crate::vm;
 use anyhow::{Result, bail};
@@ -17,6 +17,10 @@ Usage: cargo xtask COMMAND
                                                  our own tests and upstream's NetworkPolicy suite on it, or one of either
   cluster down                                   ends it and removes all of it
   cluster traces                                 starts and interrupts some, and looks for what they leave
+  kind up [--bare]                               the same as a kind cluster; needs Docker, and Go for what is not installed
+  kind test [--check NAME] [--focus REGEX]       three tenants and a tenth of upstream's suite on it; needs Go
+  kind down                                      ends it and removes all of it
+  kind traces                                    as cluster traces, where no Docker daemon runs
   demo                                           builds, then shows tenants being isolated; needs root
   test [--tier NAME]... [--cases N] [FILTER]     all test tiers, or the named ones
   tidy [--record-abi]                            rules that neither cargo nor clippy can enforce
@@ -39,7 +43,7 @@ pub(crate) enum Command {
     /// Build the optimised binary.
     Build,
     /// Start, test or end a cluster.
-    Cluster(Action),
+    Cluster(Place, Action),
     /// Write the container image.
     Image,
     /// Show what it does.
@@ -80,7 +84,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
         None | Some("help" | "-h" | "--help") => Ok(Command::Help),
         Some("build") => nothing_more(Command::Build, arguments),
         Some(vm::INIT) => nothing_more(Command::VmInit, arguments),
-        Some("cluster") => parse_cluster(arguments).map(Command::Cluster),
+        Some("cluster") => parse_cluster(Place::Namespaces, arguments),
+        Some("kind") => parse_cluster(Place::Kind, arguments),
         Some("image") => nothing_more(Command::Image, arguments),
         Some("demo") => nothing_more(Command::Demo, arguments),
         Some("test") => parse_test(arguments),
@@ -107,14 +112,18 @@ fn nothing_more(command: Command, mut arguments: impl Iterator<Item = String>) -
     }
 }
 
-fn parse_cluster(mut arguments: impl Iterator<Item = String>) -> Result<Action> {
-    let mut action = match arguments.next().as_deref() {
-        Some("build") => Action::Build,
-        Some("up") => Action::Up { bare: false },
-        Some("test") => Action::Test(Selection::default()),
-        Some("down") => Action::Down,
-        Some("traces") => Action::Traces,
-        _ => bail!("cluster takes 'build', 'up', 'test', 'down' or 'traces'; see `cargo xtask help`"),
+fn parse_cluster(place: Place, mut arguments: impl Iterator<Item = String>) -> Result<Command> {
+    let mut action = match (place, arguments.next().as_deref()) {
+        (_, Some("up")) => Action::Up { bare: false },
+        // What is whole runs on the other cluster.
+        (_, Some("test")) => Action::Test(Selection { sample: place == Place::Kind, ..Selection::default() }),
+        (_, Some("down")) => Action::Down,
+        (Place::Namespaces, Some("build")) => Action::Build,
+        (_, Some("traces")) => Action::Traces,
+        (Place::Namespaces, _) => {
+            bail!("cluster takes 'build', 'up', 'test', 'down' or 'traces'; see `cargo xtask help`")
+        }
+        (Place::Kind, _) => bail!("kind takes 'up', 'test', 'down' or 'traces'; see `cargo xtask help`"),
     };
     while let Some(argument) = arguments.next() {
         match (&mut action, argument.as_str()) {
@@ -131,7 +140,7 @@ fn parse_cluster(mut arguments: impl Iterator<Item = String>) -> Result<Action> 
             (_, unknown) => bail!("there is no flag '{unknown}' here; see `cargo xtask help`"),
         }
     }
-    Ok(action)
+    Ok(Command::Cluster(place, action))
 }
 
 fn parse_test(mut arguments: impl Iterator<Item = String>) -> Result<Command> {
@@ -190,6 +199,16 @@ mod tests {
     }
 
     #[test]
+    fn kind_is_tested_by_a_sample_and_the_other_cluster_by_everything() {
+        for (line, place, sample) in
+            [("cluster test", Place::Namespaces, false), ("kind test", Place::Kind, true)]
+        {
+            let wanted = Action::Test(Selection { sample, ..Selection::default() });
+            assert_eq!(parsed(line).unwrap(), Command::Cluster(place, wanted), "{line}");
+        }
+    }
+
+    #[test]
     fn a_mistake_is_an_error_that_names_it() {
         for (line, part) in [
             ("tset", "'tset'"),
@@ -205,6 +224,9 @@ mod tests {
             ("cluster down --bare", "'--bare'"),
             ("cluster test --focus", "--focus needs"),
             ("cluster test --check", "--check needs"),
+            ("kind", "'down'"),
+            ("kind build", "'traces'"),
+            ("kind up --fast", "'--fast'"),
         ] {
             let message = parsed(line).unwrap_err().to_string();
             assert!(message.contains(part), "{line}: {message}");

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Ok(Command::BenchApply(arguments)) => bench::apply(&arguments).map(|()| true),
         Ok(Command::BenchCompile(arguments)) => bench::compile(&arguments).map(|()| true),
         Ok(Command::BenchDatapath(arguments)) => bench::datapath(&arguments).map(|()| true),
-        Ok(Command::Cluster(action)) => cluster::act(&action),
+        Ok(Command::Cluster(place, action)) => cluster::act(place, &action),
         Ok(Command::Image) => image::write().map(|_| true),
         Ok(Command::Build) => build::release().map(|()| true),
         Ok(Command::Demo) => demo::demo().map(|()| true),

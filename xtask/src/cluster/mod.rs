@@ -1,8 +1,9 @@
-//! `cargo xtask cluster`: a real Kubernetes cluster of several nodes on this machine, with our DaemonSet on it. Nodes are
-//! namespaces, made by the scripts in `tests/cluster`; what runs in them is built here, once. Not here: how a node is
-//! made (`up.sh`), what the tests are (`suites`).
+//! `cargo xtask cluster` and `kind`: a real Kubernetes cluster of several nodes on this machine, with our DaemonSet on it.
+//! Nodes are namespaces, made by the scripts in `tests/cluster`, or kind's containers (`kind`); what runs in the former is
+//! built here, once. Not here: how a node is made (`up.sh`), what the tests are (`suites`).
 
 mod images;
+mod kind;
 mod needs;
 mod suites;
 mod tools;
@@ -14,6 +15,7 @@ use crate::process::{command, root, run, target_dir};
 use crate::progress::{seconds, step};
 use crate::test::Count;
 use anyhow::{Context as _, Result, bail};
+use images::Images;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -34,9 +36,33 @@ pub(crate) enum Action {
     Down,
 }
 
+/// What its nodes are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// Namespaces of this machine.
+    Namespaces,
+    /// Containers of Docker, made by kind.
+    Kind,
+}
+
+impl Place {
+    /// The command of `cargo xtask`, and the folder below `target`.
+    const fn name(self) -> &'static str {
+        match self {
+            Place::Namespaces => "cluster",
+            Place::Kind => "kind",
+        }
+    }
+
+    /// Whether it has what one of our own tests takes hold of: most want nodes that end, start and obey as ours do.
+    pub(crate) fn runs(self, test: &str) -> bool {
+        self == Place::Namespaces || test == "tenants"
+    }
+}
+
 /// Does it. `Ok(false)`: tests failed.
-pub(crate) fn act(action: &Action) -> Result<bool> {
-    let cluster = Cluster::new();
+pub(crate) fn act(place: Place, action: &Action) -> Result<bool> {
+    let cluster = Cluster::new(place);
     match action {
         Action::Up { bare } => cluster.up(*bare).map(|()| true),
         Action::Test(selection) => suites::run(&cluster, selection).map(|count| count.failed == 0),
@@ -49,7 +75,7 @@ pub(crate) fn act(action: &Action) -> Result<bool> {
 /// Why a sample cannot be run here and now, with the cure. What is built once is not built for it: that takes longer
 /// than all other tests together.
 pub(crate) fn not_ready() -> Result<Option<String>> {
-    let cluster = Cluster::new();
+    let cluster = Cluster::new(Place::Namespaces);
     if let Err(missing) = needs::check() {
         return Ok(Some(format!("{missing:#}")));
     }
@@ -59,12 +85,14 @@ pub(crate) fn not_ready() -> Result<Option<String>> {
                 .to_owned(),
         ));
     }
-    Ok(cluster.runs().then(|| "a cluster of this folder runs already; cure: cargo xtask cluster down".to_owned()))
+    Ok(cluster
+        .runs()
+        .then(|| "a cluster of this folder runs already; cure: cargo xtask cluster down".to_owned()))
 }
 
 /// A tenth of the tests, on a cluster that lives no longer.
 pub(crate) fn sample() -> Result<Count> {
-    let cluster = Cluster::new();
+    let cluster = Cluster::new(Place::Namespaces);
     let tested = cluster
         .up(false)
         .and_then(|()| suites::run(&cluster, &Selection { sample: true, ..Selection::default() }));
@@ -75,6 +103,7 @@ pub(crate) fn sample() -> Result<Count> {
 
 /// Where everything of the cluster is.
 pub(crate) struct Cluster {
+    place: Place,
     /// Programs, built once for each version.
     bin: PathBuf,
     images: PathBuf,
@@ -84,10 +113,16 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    fn new() -> Cluster {
-        let base = target_dir().join("cluster");
-        let below = |name: &str| base.join(name);
-        Cluster { bin: below("bin"), images: below("images"), folder: below("run"), logs: below("logs") }
+    fn new(place: Place) -> Cluster {
+        // What is built is the same for both.
+        let [built, own] = [Place::Namespaces, place].map(|place| target_dir().join(place.name()));
+        Cluster {
+            place,
+            bin: built.join("bin"),
+            images: built.join("images"),
+            folder: own.join("run"),
+            logs: own.join("logs"),
+        }
     }
 
     /// Builds what others wrote, upstream's suite included.
@@ -96,18 +131,28 @@ impl Cluster {
         tools::build(&self.bin, &self.logs, &tools::E2E)
     }
 
-    fn programs(&self) -> Result<()> {
-        needs::check()?;
+    fn folders(&self) -> Result<()> {
         for folder in [&self.bin, &self.images, &self.logs] {
             fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
+        Ok(())
+    }
+
+    /// What outlives a cluster and belongs to no other kind of it.
+    fn cache(&self) -> PathBuf {
+        target_dir().join(self.place.name())
+    }
+
+    fn programs(&self) -> Result<()> {
+        needs::check()?;
+        self.folders()?;
         tools::build(&self.bin, &self.logs, &tools::CLUSTER)
     }
 
     /// Builds everything that a cluster runs.
     fn prepare(&self) -> Result<()> {
         self.programs()?;
-        images::write(&self.bin, &self.images)?;
+        Images { bin: &self.bin, folder: &self.images }.all()?;
         let ours = image::write()?;
         for (from, to) in
             [(ours, self.images.join("isolator.tar")), (image::program(), self.bin.join("isolator"))]
@@ -120,18 +165,30 @@ impl Cluster {
 
     fn up(&self, bare: bool) -> Result<()> {
         let start = Instant::now();
-        self.prepare()?;
-        run(&mut self.script("up.sh"))?;
+        match self.place {
+            Place::Namespaces => {
+                self.prepare()?;
+                run(&mut self.script("up.sh"))?;
+            }
+            Place::Kind => self.kind_up(bare)?,
+        }
         if !bare {
             self.deploy()?;
         }
         println!("the cluster is up after {}. A shell that talks to it:", seconds(start.elapsed()));
-        println!("  {}/tests/cluster/kubectl.sh get pods -A", root().display());
+        let folder = match self.place {
+            Place::Namespaces => String::new(),
+            Place::Kind => format!("CLUSTER_DIR={} ", self.folder.display()),
+        };
+        println!("  {folder}{}/tests/cluster/kubectl.sh get pods -A", root().display());
         Ok(())
     }
 
     fn down(&self) -> Result<()> {
-        run(&mut self.script("down.sh"))
+        run(&mut self.script(match self.place {
+            Place::Namespaces => "down.sh",
+            Place::Kind => "kind/down.sh",
+        }))
     }
 
     fn runs(&self) -> bool {
@@ -140,10 +197,15 @@ impl Cluster {
 
     fn traces(&self) -> Result<()> {
         if self.folder.exists() {
-            bail!("a cluster runs; cure: cargo xtask cluster down");
+            bail!("a cluster runs; cure: cargo xtask {} down", self.place.name());
         }
-        self.prepare()?;
-        run(self.script("traces.sh").env("CLUSTER_LOGS", &self.logs))
+        match self.place {
+            Place::Namespaces => {
+                self.prepare()?;
+                run(&mut self.script("traces.sh"))
+            }
+            Place::Kind => self.kind_traces(),
+        }
     }
 
     /// Rolls our DaemonSet out and waits until every node enforces.
@@ -157,7 +219,9 @@ impl Cluster {
         script
             .env("CLUSTER_DIR", &self.folder)
             .env("CLUSTER_BIN", &self.bin)
-            .env("CLUSTER_IMAGES", &self.images);
+            .env("CLUSTER_IMAGES", &self.images)
+            .env("CLUSTER_LOGS", &self.logs)
+            .env("CLUSTER_CACHE", self.cache());
         script
     }
 
@@ -165,7 +229,7 @@ impl Cluster {
     /// When there is no cluster to test.
     fn must_run(&self) -> Result<()> {
         if !self.runs() {
-            bail!("there is no cluster; cure: cargo xtask cluster up");
+            bail!("there is no cluster; cure: cargo xtask {} up", self.place.name());
         }
         Ok(())
     }

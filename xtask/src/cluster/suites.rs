@@ -1,7 +1,7 @@
 //! What is tried on a running cluster: our own tests, each a script, and upstream's NetworkPolicy suite. Prints counts.
 //! Not here: starting the cluster.
 
-use super::{Cluster, tools};
+use super::{Cluster, Place, tools};
 use crate::process::{root, shown};
 use crate::progress::seconds;
 use crate::test::Count;
@@ -15,7 +15,7 @@ use std::time::Instant;
 const FOCUS: &str = "Netpol";
 const SKIP: &str = "SCTPConnectivity";
 /// About a tenth of them: one of each shape.
-const SAMPLE: &str = "Netpol.*(default-deny-ingress|deny egress from pods based on PodSelector|DNS traffic|ingress access from namespace on one named port|except clause in egress)";
+const SAMPLE: &str = "Netpol.*(default-deny-ingress|deny egress from pods based on PodSelector|ingress access from namespace on one named port|except clause while egress)";
 
 /// Which tests.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -31,10 +31,13 @@ pub(crate) struct Selection {
 /// Runs the tests, all of them whatever fails.
 pub(crate) fn run(cluster: &Cluster, selection: &Selection) -> Result<Count> {
     cluster.must_run()?;
+    if cluster.place == Place::Kind {
+        cluster.kind_tests()?;
+    }
     let mut count = Count::default();
     let mut failed = Vec::new();
     if selection.focus.is_none() {
-        let own = own_tests(selection.check.as_deref())?;
+        let own = own_tests(cluster.place, selection.check.as_deref())?;
         println!("own tests: {}", own.len());
         for name in &own {
             let start = Instant::now();
@@ -64,13 +67,14 @@ pub(crate) fn run(cluster: &Cluster, selection: &Selection) -> Result<Count> {
     Ok(count)
 }
 
-/// The scripts in `tests/cluster/checks`, by name: all of them, or the one that is wanted.
-fn own_tests(wanted: Option<&str>) -> Result<Vec<String>> {
+/// The scripts in `tests/cluster/checks` that run there, by name: all of them, or the one that is wanted.
+fn own_tests(place: Place, wanted: Option<&str>) -> Result<Vec<String>> {
     let folder = root().join("tests/cluster/checks");
     let files = fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
     let names = files.filter_map(|file| file.ok()?.file_name().into_string().ok());
     let mut names: Vec<String> =
         names.filter_map(|name| name.strip_suffix(".sh").map(str::to_owned)).collect();
+    names.retain(|name| place.runs(name));
     names.sort();
     let Some(wanted) = wanted else { return Ok(names) };
     if !names.iter().any(|name| name == wanted) {
@@ -93,7 +97,7 @@ fn upstream(cluster: &Cluster, selection: &Selection) -> Result<Count> {
         "upstream's suite, cases that match '{focus}' (some minutes; {})",
         cluster.logs.join("e2e.log").display()
     );
-    let text = output_of(script.env("CLUSTER_LOGS", &cluster.logs))?;
+    let text = output_of(&mut script)?;
     let counts = text.lines().rev().find_map(counts);
     match counts {
         Some((passed, failed)) => {
@@ -138,6 +142,13 @@ fn counts(line: &str) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_test_that_takes_hold_of_nodes_is_no_test_of_kinds() {
+        assert_eq!(own_tests(Place::Kind, None).unwrap(), ["tenants"]);
+        assert!(own_tests(Place::Kind, Some("reboot")).unwrap_err().to_string().contains("tenants"));
+        assert_eq!(own_tests(Place::Namespaces, Some("reboot")).unwrap(), ["reboot"]);
+    }
 
     #[test]
     fn the_suites_last_line_is_read() {

@@ -20,7 +20,7 @@ pub(crate) struct Tool {
 }
 
 /// What nodes and pods run.
-pub(crate) const CLUSTER: [Tool; 3] = [
+pub(crate) const CLUSTER: [Tool; 5] = [
     Tool {
         module: "kubernetes",
         source: "k8s.io/kubernetes",
@@ -31,10 +31,10 @@ pub(crate) const CLUSTER: [Tool; 3] = [
             ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler", false),
             ("kubelet", "k8s.io/kubernetes/cmd/kubelet", false),
             ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy", false),
-            ("kubectl", "k8s.io/kubernetes/cmd/kubectl", false),
-            ("agnhost", "k8s.io/kubernetes/test/images/agnhost", false),
         ],
     },
+    KUBECTL,
+    AGNHOST,
     Tool {
         module: "etcd",
         source: "go.etcd.io/etcd/server/v3",
@@ -48,6 +48,38 @@ pub(crate) const CLUSTER: [Tool; 3] = [
         programs: &[("coredns", "github.com/coredns/coredns", false)],
     },
 ];
+
+/// What talks to a cluster.
+pub(crate) const KUBECTL: Tool = Tool {
+    module: "kubernetes",
+    source: "k8s.io/kubernetes",
+    what: "kubectl (once, half a minute to 3 minutes)",
+    programs: &[("kubectl", "k8s.io/kubernetes/cmd/kubectl", false)],
+};
+
+/// What pods of tests run.
+pub(crate) const AGNHOST: Tool = Tool {
+    module: "kubernetes",
+    source: "k8s.io/kubernetes",
+    what: "pods for tests (once, half a minute to 3 minutes)",
+    programs: &[("agnhost", "k8s.io/kubernetes/test/images/agnhost", false)],
+};
+
+/// What makes a cluster out of Docker's containers.
+pub(crate) const KIND: Tool = Tool {
+    module: "kind",
+    source: "sigs.k8s.io/kind",
+    what: "kind (once, half a minute)",
+    programs: &[("kind", "sigs.k8s.io/kind", false)],
+};
+
+/// What kind starts Kubernetes with.
+pub(crate) const KUBEADM: Tool = Tool {
+    module: "kubernetes",
+    source: "k8s.io/kubernetes",
+    what: "kubeadm (once, half a minute to 2 minutes)",
+    programs: &[("kubeadm", "k8s.io/kubernetes/cmd/kubeadm", false)],
+};
 
 /// Upstream's end-to-end suite, and what runs it.
 pub(crate) const E2E: [Tool; 1] = [Tool {
@@ -96,7 +128,7 @@ pub(crate) fn built(bin: &Path, tools: &[Tool]) -> Result<bool> {
 }
 
 /// Builds what is not built yet into `bin`.
-pub(crate) fn build(bin: &Path, logs: &Path, tools: &[Tool]) -> Result<()> {
+pub(crate) fn build<'a>(bin: &Path, logs: &Path, tools: impl IntoIterator<Item = &'a Tool>) -> Result<()> {
     let go = output(command("go").arg("version"))?;
     for tool in tools {
         let Wanted { module, version, stamp, content, built } = wanted(bin, tool, &go)?;
@@ -129,6 +161,13 @@ impl Tool {
     fn first(&self) -> &'static str {
         self.programs.first().map_or("", |(name, ..)| name)
     }
+}
+
+/// The version of a tool.
+pub(crate) fn version_of(tool: &Tool) -> Result<String> {
+    let path = root().join("tests/cluster/tools").join(tool.module).join("go.mod");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(version(&text, tool.source).to_owned())
 }
 
 /// The version of `source` that a go.mod requires; empty where it does not.
@@ -167,7 +206,7 @@ mod tests {
 
     #[test]
     fn every_program_has_its_module() {
-        for tool in CLUSTER.iter().chain(&E2E) {
+        for tool in CLUSTER.iter().chain(&E2E).chain([&KIND, &KUBEADM]) {
             let module = root().join("tests/cluster/tools").join(tool.module).join("go.mod");
             let text = fs::read_to_string(&module).unwrap();
             assert!(version(&text, tool.source).starts_with('v'), "{}", module.display());

@@ -74,13 +74,7 @@ impl Tier {
     /// What the machine must offer.
     fn needs(self) -> &'static [Need] {
         match self {
-            Tier::Tidy
-            | Tier::Fmt
-            | Tier::Clippy
-            | Tier::Unit
-            | Tier::Docs
-            | Tier::Vm
-            | Tier::Cluster => &[],
+            Tier::Tidy | Tier::Fmt | Tier::Clippy | Tier::Unit | Tier::Docs | Tier::Vm | Tier::Cluster => &[],
             Tier::Kernel | Tier::Lab => Need::DATAPATH,
         }
     }
