@@ -10,17 +10,23 @@ cgroups
 
 settings() { sysctl -e vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops kernel.keys.root_maxkeys \
   kernel.keys.root_maxbytes fs.inotify.max_user_instances fs.inotify.max_user_watches 2>/dev/null; }
+processes() {
+  local folder
+  for folder in /proc/[0-9]*; do
+    if grep -qs "/$NAME/" "$folder/cgroup" || grep -qsz "^$CLUSTER_SCRIPTS/node.sh" "$folder/cmdline"; then echo "process ${folder#/proc/}"; fi
+  done
+}
 # Everything of this machine that has the cluster's name or folder in it, and folders that nodes need.
 traces() {
-  local folder
+  local folder until=$((SECONDS + 10))
+  # Who is dead may have to be reaped by the machine's first process.
+  while [ -n "$(processes)" ] && [ $SECONDS -lt $until ]; do sleep 0.1; done
   ip netns list | grep "^$NAME-" || true
   ip -o link | grep "$NAME" || true
   ip route | grep -E "$NODE_NET|$POD_NET" || true
   grep -E "$CLUSTER_CACHE|$NAME" /proc/self/mountinfo || true
   find /sys/fs/cgroup -type d -name "$NAME" 2>/dev/null || true
-  for folder in /proc/[0-9]*; do
-    if grep -qs "/$NAME/" "$folder/cgroup" || grep -qsz "^$CLUSTER_SCRIPTS/node.sh" "$folder/cmdline"; then echo "process ${folder#/proc/}"; fi
-  done
+  processes
   for folder in $NODE_FOLDERS "$CLUSTER_DIR"; do [ ! -e "$folder" ] || echo "$folder"; done
   settings
 }
