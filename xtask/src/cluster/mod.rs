@@ -128,7 +128,9 @@ impl Cluster {
     /// Builds what others wrote, upstream's suite included.
     fn build(&self) -> Result<()> {
         self.programs()?;
-        tools::build(&self.bin, &self.logs, &tools::E2E)
+        tools::build(&self.bin, &self.logs, &tools::E2E)?;
+        println!("all of it is built, in {}", self.bin.display());
+        Ok(())
     }
 
     fn folders(&self) -> Result<()> {
