@@ -14,7 +14,7 @@ newest() { agents get pods -o json | jq -r '[.items[] | select(.metadata.deletio
 hampered() {
   local pod; pod=$(newest)
   [ "$(agents get pod "$pod" -o json | jq -c '.spec.containers[0].securityContext.capabilities.add')" = "$1" ] || return 1
-  agents logs "$pod" --previous 2>/dev/null | grep -v '^unable to retrieve' && return 0
+  agents logs "$pod" --previous 2>/dev/null | grep -vE '^(unable to retrieve|$)' && return 0
   agents logs "$pod" 2>/dev/null | grep -E '^error|ERROR|not permitted'
 }
 for capability in $(jq -r '.[]' <<<"$all"); do
