@@ -86,19 +86,29 @@ pub(super) fn last_known(global: &Global) -> Option<Arc<Snapshot>> {
 /// As [`load`], for commands that do not print problems themselves: says on standard error that there are some.
 pub(super) fn load_and_warn(args: &FolderArgs, global: &Global) -> Result<Offline> {
     let offline = load(args, global)?;
-    warn(&offline.problems);
+    warn(&offline.problems, &[]);
     Ok(offline)
 }
 
-/// Says on standard error that not everything is as written.
-pub(super) fn warn(problems: &[Problem]) {
-    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
-    let count = errors.clone().count();
-    if let Some(first) = errors.clone().next() {
-        let more =
-            if count > 1 { format!(" ({} more: isolator policy lint)", count - 1) } else { String::new() };
-        eprintln!("warning: not everything is as written: {first}{more}");
-    }
+/// Says on standard error that not everything is as written, and the first of it: in these namespaces, if there is
+/// something, else in what no namespace has.
+pub(super) fn warn(problems: &[Problem], namespaces: &[&str]) {
+    let errors = || problems.iter().filter(|problem| problem.severity == Severity::Error);
+    let distance = |problem: &&Problem| {
+        let (kind, name) = problem.object.split_once(' ').unwrap_or_default();
+        match name.split_once('/') {
+            Some((namespace, _)) if namespaces.contains(&namespace) => 0,
+            None if kind == "Namespace" && namespaces.contains(&name) => 0,
+            None => 1,
+            Some(_) => 2,
+        }
+    };
+    let Some(first) = errors().min_by_key(distance) else { return };
+    let more = match errors().count() {
+        1 => String::new(),
+        count => format!(" ({} more: isolator policy lint)", count - 1),
+    };
+    eprintln!("warning: not everything is as written: {first}{more}");
 }
 
 /// What the daemon says of itself; `None` where none has run.

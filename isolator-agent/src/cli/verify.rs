@@ -36,7 +36,7 @@ pub(super) fn run(global: &Global, screen: &Screen) -> Result<Exit> {
     };
     let (changes, problems) = offline::watched(&status)?;
     // A broken edit leaves the last good version in force, which nobody but the daemon knows.
-    offline::warn(&problems);
+    offline::warn(&problems, &[]);
     let image = Pinned::open(&global.pin_dir)?.image;
     let state = image.state;
     let params = Params {

@@ -17,6 +17,9 @@ const SKIP: &str = "SCTPConnectivity";
 /// About a tenth of them: one of each shape.
 const SAMPLE: &str = "Netpol.*(default-deny-ingress|deny egress from pods based on PodSelector|ingress access from namespace on one named port|except clause while egress)";
 
+/// The one of our own that runs a suite by others.
+const CYCLONUS: &str = "cyclonus";
+
 /// Which tests.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Selection {
@@ -38,6 +41,9 @@ pub(crate) fn run(cluster: &Cluster, selection: &Selection) -> Result<Count> {
     let mut failed = Vec::new();
     if selection.focus.is_none() {
         let own = own_tests(cluster.place, selection.check.as_deref())?;
+        if own.iter().any(|name| name == CYCLONUS) {
+            tools::build(&cluster.bin, &cluster.logs, &tools::E2E)?;
+        }
         println!("own tests: {}", own.len());
         for name in &own {
             let start = Instant::now();

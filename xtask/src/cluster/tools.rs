@@ -81,16 +81,24 @@ pub(crate) const KUBEADM: Tool = Tool {
     programs: &[("kubeadm", "k8s.io/kubernetes/cmd/kubeadm", false)],
 };
 
-/// Upstream's end-to-end suite, and what runs it.
-pub(crate) const E2E: [Tool; 1] = [Tool {
-    module: "kubernetes",
-    source: "k8s.io/kubernetes",
-    what: "upstream's end-to-end suite (once, 4 to 10 minutes)",
-    programs: &[
-        ("e2e.test", "k8s.io/kubernetes/test/e2e", true),
-        ("ginkgo", "github.com/onsi/ginkgo/v2/ginkgo", false),
-    ],
-}];
+/// Upstream's end-to-end suite, what runs it, and a second suite by others.
+pub(crate) const E2E: [Tool; 2] = [
+    Tool {
+        module: "kubernetes",
+        source: "k8s.io/kubernetes",
+        what: "upstream's end-to-end suite (once, 4 to 10 minutes)",
+        programs: &[
+            ("e2e.test", "k8s.io/kubernetes/test/e2e", true),
+            ("ginkgo", "github.com/onsi/ginkgo/v2/ginkgo", false),
+        ],
+    },
+    Tool {
+        module: "cyclonus",
+        source: "github.com/mattfenwick/cyclonus",
+        what: "cyclonus (once, one or two minutes)",
+        programs: &[("cyclonus", "github.com/mattfenwick/cyclonus/cmd/cyclonus", false)],
+    },
+];
 
 /// A tool, as it is to be built and as it is.
 struct Wanted {

@@ -1,5 +1,5 @@
-//! What all programs in use make of a group: its column. Columns are compared cell by cell, but only where their
-//! sums are equal, because there are many groups and many programs. Not here: what the cells mean.
+//! What all programs in use make of a group: its column. Columns, and rows as well, are compared cell by cell, but only
+//! where their sums are equal, because there are many groups and many programs. Not here: what the cells mean.
 
 use std::collections::HashMap;
 
@@ -57,9 +57,47 @@ impl Distinct {
     }
 }
 
+/// Rows of which no two are equal, in the order of their first use.
+#[derive(Debug, Default)]
+pub(super) struct DistinctRows {
+    rows: Vec<Vec<u32>>,
+    by_sum: HashMap<u64, Vec<u32>>,
+}
+
+impl DistinctRows {
+    /// The number of a row, a new one if it was not seen before.
+    pub(super) fn number(&mut self, row: Vec<u32>) -> u32 {
+        let DistinctRows { rows, by_sum } = self;
+        let known = by_sum.entry(row.iter().fold(0, |sum, cell| add(sum, *cell))).or_default();
+        let number = known.iter().find(|number| rows[**number as usize] == row).copied();
+        number.unwrap_or_else(|| {
+            let next = rows.len() as u32;
+            known.push(next);
+            rows.push(row);
+            next
+        })
+    }
+
+    /// The rows by number.
+    pub(super) fn finished(self) -> Vec<Vec<u32>> {
+        self.rows
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_are_told_apart_by_their_cells() {
+        let mut distinct = DistinctRows::default();
+        let numbers = [vec![1, 2], vec![2, 1], vec![1, 2], vec![]].map(|row| distinct.number(row));
+        assert_eq!(numbers, [0, 1, 0, 2]);
+        // As if it had the sum of the first.
+        distinct.by_sum.insert(add(0, 7), vec![0]);
+        assert_eq!(distinct.number(vec![7]), 3);
+        assert_eq!(distinct.finished(), [vec![1, 2], vec![2, 1], vec![], vec![7]]);
+    }
 
     #[test]
     fn columns_of_one_sum_are_told_apart_by_their_cells() {

@@ -135,13 +135,12 @@ impl PodMatcher {
         }
     }
 
-    /// The pods that a peer's selectors match, in namespaces that were asked about.
+    /// The pods that the selectors of a peer match, in namespaces that were asked about. The peer was taken in.
     pub(super) fn matched<'s>(&self, snapshot: &'s Snapshot, peer: &Peer) -> Vec<&'s Arc<Pod>> {
         let mut matched = Vec::new();
         for (scope, conditions) in wanted(snapshot, peer) {
-            for (namespace, _) in
-                self.namespaces.iter().filter(|(_, here)| scope.holds(snapshot, &here.example))
-            {
+            let Some(index) = self.scopes.find(&scope).map(|index| index as usize) else { continue };
+            for (namespace, _) in self.namespaces.iter().filter(|(_, here)| here.scopes.contains(&index)) {
                 let first = PodKey { namespace: namespace.clone(), name: String::new() };
                 let pods = snapshot.pods().range(first..).map(|(_, pod)| pod);
                 let pods = pods.take_while(|pod| pod.key.namespace == *namespace);

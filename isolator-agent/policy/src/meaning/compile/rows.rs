@@ -3,7 +3,7 @@
 //! cell (`cells`).
 
 use super::cells::{Match, Verdicts, cell, translated, without_rules};
-use super::columns::{Columns, Distinct};
+use super::columns::{Columns, Distinct, DistinctRows};
 use super::groups::Groups;
 use super::intern::Interner;
 use super::peers::Matchers;
@@ -148,7 +148,7 @@ impl Rows {
 
     /// Starts to write rows down.
     pub(super) fn writer(&self) -> Writer<'_> {
-        Writer { rows: self, known: HashMap::new(), distinct: Interner::default() }
+        Writer { rows: self, known: HashMap::new(), distinct: DistinctRows::default() }
     }
 }
 
@@ -157,7 +157,7 @@ pub(super) struct Writer<'r> {
     rows: &'r Rows,
     known: HashMap<[usize; 2], [RowIndex; 2]>,
     /// Cell number × 2, and 1 where it is tracked.
-    distinct: Interner<Vec<u32>>,
+    distinct: DistinctRows,
 }
 
 impl Writer<'_> {
@@ -182,13 +182,14 @@ impl Writer<'_> {
         let mut reasons = Renumbered { of: vec![None; self.rows.reasons.len()], used: Vec::new() };
         let mut cells: Vec<CellSpec> = Vec::new();
         let mut written: Vec<Option<u32>> = vec![None; all.len() * 2];
-        let mut write = |code: &u32| {
-            *written[*code as usize].get_or_insert_with(|| {
-                cells.push(renumbered(&all[(*code / 2) as usize], *code % 2 == 1, &mut reasons));
+        let mut write = |code: u32| {
+            *written[code as usize].get_or_insert_with(|| {
+                cells.push(renumbered(&all[(code / 2) as usize], code % 2 == 1, &mut reasons));
                 cells.len() as u32 - 1
             })
         };
-        let rows = self.distinct.values().iter().map(|row| row.iter().map(&mut write).collect()).collect();
+        let mut rows = self.distinct.finished();
+        rows.iter_mut().flatten().for_each(|code| *code = write(*code));
         (RowSpecs::new(cells, rows), reasons.used)
     }
 }

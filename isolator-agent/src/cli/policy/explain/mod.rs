@@ -6,7 +6,7 @@ mod suggest;
 
 use crate::cli::Exit;
 use crate::cli::args::{ExplainArgs, Global};
-use crate::cli::offline::{Offline, load_and_warn};
+use crate::cli::offline::{self, Offline};
 use crate::cli::output::Screen;
 use crate::cli::translated::{self, Target};
 use crate::cli::verdicts::word;
@@ -14,6 +14,7 @@ use crate::cli::words;
 use crate::flows::text::protocol_name;
 use anyhow::{Result, anyhow};
 use isolator_common::policy::Direction;
+use isolator_policy::cluster::snapshot::{Owner, Snapshot};
 use isolator_policy::meaning::explain::{Explanation, PolicyReading, RuleReading, SideReading, explain};
 use isolator_policy::meaning::flow::{End, FlowError, FlowSpec, find};
 use isolator_policy::meaning::oracle::FlowVerdict;
@@ -115,19 +116,38 @@ pub(super) fn run(args: &ExplainArgs, global: &Global, screen: &Screen) -> Resul
     let text = |error: String| anyhow!(error);
     let (protocol, port) = words::protocol_and_port(port).map_err(text)?;
     let from = words::end(from).map_err(text)?;
-    let offline = load_and_warn(folder, global)?;
+    let offline = offline::load(folder, global)?;
     let snapshot = &offline.snapshot;
+    let warn = |other: &str| {
+        offline::warn(&offline.problems, &[namespace(snapshot, &from), other]);
+    };
     if let Some(name) = to.strip_prefix(SERVICE) {
-        let target = translated::named(snapshot, &service(name)?, protocol, port)?;
+        let service = service(name)?;
+        warn(&service.namespace);
+        let target = translated::named(snapshot, &service, protocol, port)?;
         return through(&offline, &from, to.clone(), (protocol, port), target, screen);
     }
-    let flow = FlowSpec { from, to: words::end(to).map_err(text)?, protocol, port };
+    let to = words::end(to).map_err(text)?;
+    warn(namespace(snapshot, &to));
+    let flow = FlowSpec { from, to, protocol, port };
     if let Some(target) = translated::find(snapshot, &flow)? {
         return through(&offline, &flow.from, flow.to.to_string(), (protocol, port), target, screen);
     }
     let view = view(&offline, &flow)?;
     screen.one(&view, |screen| prose::prose(&view, screen))?;
     Ok(exit(view.verdict))
+}
+
+/// The namespace of the pod at an end; empty where none is.
+fn namespace<'a>(snapshot: &'a Snapshot, end: &'a End) -> &'a str {
+    match end {
+        End::Pod(pod) => &pod.namespace,
+        End::Address(addr) => match snapshot.owner(addr, "") {
+            Owner::Pod(pod) => &pod.key.namespace,
+            _ => "",
+        },
+        End::Node(_) => "",
+    }
 }
 
 fn service(name: &str) -> Result<ServiceKey> {
