@@ -87,7 +87,7 @@ impl Enforcer {
     ) -> Self {
         let attacher = Attacher::new(&config.pin_dir, &loaded.features, config.force_clsact);
         let status = Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: crate::VERSION.to_owned(),
             node: config.node.clone(),
             source: match config.source {
                 Source::Manifests(_) => "manifests",

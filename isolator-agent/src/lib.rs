@@ -27,3 +27,10 @@ pub mod source;
 pub mod status;
 pub mod telemetry;
 mod ways;
+
+/// The version as people see it. A build that is not optimised says so.
+pub const VERSION: &str = if cfg!(debug_assertions) {
+    concat!(env!("CARGO_PKG_VERSION"), "+dev")
+} else {
+    env!("CARGO_PKG_VERSION")
+};

@@ -1,16 +1,23 @@
 #!/bin/bash
-# The DaemonSet gets another image, node by node, and the first one again: an upgrade and a downgrade.
+# The DaemonSet gets an image of another build with another version, node by node, and the first one again: an upgrade and
+# a downgrade, under attempts.
 . "$(dirname "$0")/../common.sh"
 . "$CLUSTER_SCRIPTS/attempts.sh"
 image=$(agents get daemonset isolator -o jsonpath='{.spec.template.spec.containers[0].image}')
-other=${image%:*}:other
-for i in $(seq "$NODES"); do "$CLUSTER_SCRIPTS/enter.sh" "$i" ctr -n k8s.io images tag --force "$image" "$other" >/dev/null; done
+other=$image-dev
+for i in $(seq "$NODES"); do "$CLUSTER_SCRIPTS/enter.sh" "$i" ctr -n k8s.io images import "${CLUSTER_OTHER:?}" >/dev/null; done
 put() { agents set image daemonset/isolator "isolator=$1" >/dev/null; rolled; }
-running() { agents get pods -o jsonpath='{.items[*].spec.containers[0].image}' | tr ' ' '\n' | sort | uniq -c; }
+each() { # What each agent says of itself, once for those who say the same.
+  local pod
+  for pod in $(agents get pods -o name); do agents exec "$pod" -- isolator "$@"; done | sort -u
+}
+versions() { each status -o json | jq -r .version | sort -u; }
+before=$(versions)
 begin_attempts
 for wanted in "$other" "$image"; do
   put "$wanted"
-  [ "$(running | awk '{ print $2 }')" = "$wanted" ] || fail "not every agent has the image $wanted: $(running)"
-  echo "all agents have $wanted"
+  echo "all agents have $wanted, version $(versions)"
+  if [ "$wanted" = "$image" ]; then [ "$(versions)" = "$before" ]; else [ "$(versions)" != "$before" ] && [ "$(versions | wc -l)" = 1 ]; fi ||
+    fail "agents of $wanted have the versions $(versions | tr '\n' ' '), and had $before"
 done
 end_attempts

@@ -149,13 +149,13 @@ fn add(layer: &mut Tar, programs: &[PathBuf]) -> Result<()> {
 }
 
 /// The files that programs load, of what ldd says about them.
-fn libraries(ldd: &str) -> Vec<&str> {
+pub(super) fn libraries(ldd: &str) -> Vec<&str> {
     // A line that ends in a colon names the program itself.
     let lines = ldd.lines().filter(|line| !line.ends_with(':'));
     lines.filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/'))).collect()
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 

@@ -5,6 +5,7 @@
 mod images;
 mod kind;
 mod needs;
+mod other;
 mod suites;
 mod tools;
 
@@ -223,8 +224,14 @@ impl Cluster {
             .env("CLUSTER_BIN", &self.bin)
             .env("CLUSTER_IMAGES", &self.images)
             .env("CLUSTER_LOGS", &self.logs)
+            .env("CLUSTER_OTHER", self.other())
             .env("CLUSTER_CACHE", self.cache());
         script
+    }
+
+    /// Archive of another build of ours; nodes do not load it when they start.
+    fn other(&self) -> PathBuf {
+        self.bin.with_file_name("other.tar")
     }
 
     /// # Errors

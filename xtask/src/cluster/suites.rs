@@ -1,7 +1,7 @@
 //! What is tried on a running cluster: our own tests, each a script, and upstream's NetworkPolicy suite. Prints counts.
 //! Not here: starting the cluster.
 
-use super::{Cluster, Place, tools};
+use super::{Cluster, Place, other, tools};
 use crate::process::{root, shown};
 use crate::progress::seconds;
 use crate::test::Count;
@@ -19,6 +19,8 @@ const SAMPLE: &str = "Netpol.*(default-deny-ingress|deny egress from pods based 
 
 /// The one of our own that runs a suite by others.
 const CYCLONUS: &str = "cyclonus";
+/// The one that needs another image.
+const UPGRADE: &str = "upgrade";
 
 /// Which tests.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -41,8 +43,12 @@ pub(crate) fn run(cluster: &Cluster, selection: &Selection) -> Result<Count> {
     let mut failed = Vec::new();
     if selection.focus.is_none() {
         let own = own_tests(cluster.place, selection.check.as_deref())?;
-        if own.iter().any(|name| name == CYCLONUS) {
+        let wanted = |test: &str| own.iter().any(|name| name == test);
+        if wanted(CYCLONUS) {
             tools::build(&cluster.bin, &cluster.logs, &tools::E2E)?;
+        }
+        if wanted(UPGRADE) {
+            other::write(&cluster.other())?;
         }
         println!("own tests: {}", own.len());
         for name in &own {

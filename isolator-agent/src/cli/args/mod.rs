@@ -30,7 +30,7 @@ Exit codes:
 
 /// Isolates the tenants of a Kubernetes cluster in the kernel, and says which rule decided.
 #[derive(Parser, Debug)]
-#[command(name = "isolator", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(name = "isolator", version = crate::VERSION, after_help = EXIT_CODES, arg_required_else_help = true)]
 #[command(disable_help_subcommand = true)]
 pub struct Cli {
     /// Flags that every command takes.
