@@ -4,5 +4,6 @@
 pub mod cases;
 pub mod foreign;
 pub mod image;
+pub mod ipvs;
 pub mod link;
 pub mod netns;

@@ -20,8 +20,21 @@ pub(crate) const TESTS: &str = "/tests";
 /// Where the modules lie that are loaded before.
 pub(crate) const MODULES: &str = "/modules";
 /// Modules that tests need where the kernel has them apart, in an order that can be loaded.
-const WANTED: [&str; 7] =
-    ["llc.ko", "stp.ko", "bridge.ko", "veth.ko", "dummy.ko", "sch_ingress.ko", "cls_bpf.ko"];
+const WANTED: [&str; 13] = [
+    "llc.ko",
+    "stp.ko",
+    "bridge.ko",
+    "veth.ko",
+    "dummy.ko",
+    "sch_ingress.ko",
+    "cls_bpf.ko",
+    "libcrc32c.ko",
+    "nf_defrag_ipv4.ko",
+    "nf_defrag_ipv6.ko",
+    "nf_conntrack.ko",
+    "ip_vs.ko",
+    "ip_vs_rr.ko",
+];
 /// Of the kernel. Nobody attacks it, and what protects it from speculation (retpolines) is what emulation is slow at.
 const ARGUMENTS: &str = "console=ttyS0 quiet panic=-1 mitigations=off";
 /// The plainest processor: instructions for vectors, which libraries choose where there are some, are emulated one by one.

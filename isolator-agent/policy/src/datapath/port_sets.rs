@@ -29,14 +29,18 @@ struct Set {
 }
 
 impl PortSets {
-    /// The sets that cells in force point at.
-    pub(super) fn in_force(previous: &Image, extents: &[Extent], capacity: u32) -> Self {
+    /// The sets that cells in force point at: of rows in force (`extents`), those of groups in force (sorted). What an
+    /// update that was cut off left in the cells of other groups points anywhere.
+    pub(super) fn in_force(previous: &Image, extents: &[Extent], groups: &[u32], capacity: u32) -> Self {
         let mut known = HashMap::new();
         let mut used = Vec::new();
-        let words =
-            extents.iter().flat_map(|(base, len)| previous.cells.range(*base..base.saturating_add(*len)));
-        let mut headers: Vec<u32> =
-            words.filter(|(_, word)| word.kind() == Kind::Ports).map(|(_, word)| word.number()).collect();
+        let mut headers: Vec<u32> = Vec::new();
+        for (base, len) in extents {
+            let cells = previous.cells.range(*base..base.saturating_add(*len));
+            let sets = cells.filter(|(_, word)| word.kind() == Kind::Ports);
+            let looked_at = sets.filter(|(index, _)| groups.binary_search(&(*index - base)).is_ok());
+            headers.extend(looked_at.map(|(_, word)| word.number()));
+        }
         headers.sort_unstable();
         headers.dedup();
         for header in headers {
@@ -219,7 +223,7 @@ mod tests {
         let dense = [0].into_iter().chain((0..4000).map(|n| port_key(6, 1024) + n * 2));
         for list in [list(far.into_iter()), list(many), list(dense)] {
             assert_eq!(list_of(&index_of(&list)).as_ref(), Some(&list));
-            let mut sets = PortSets::in_force(&Image::default(), &[], 1 << 20);
+            let mut sets = PortSets::in_force(&Image::default(), &[], &[], 1 << 20);
             let word = sets.word(list.iter().map(|raw| Interval::unpack(*raw))).unwrap();
             let image =
                 Image { cells: [(0, word)].into(), intervals: sets.contents().collect(), ..Image::default() };
@@ -243,9 +247,23 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_that_nobody_looks_at_takes_no_room() {
+        // Left by an update that was cut off: it points into what another set's list holds by now.
+        let word = Word::new(Kind::Ports, 7);
+        let image = Image {
+            cells: [(65, word), (66, Word::new(Kind::Allow, 1))].into(),
+            intervals: [(7, Interval { start: 80, word: Word::new(Kind::Allow, 1 << 20) }.pack())].into(),
+            ..Image::default()
+        };
+        let room = |groups: &[u32]| PortSets::in_force(&image, &[(64, 64)], groups, 1 << 20).free.free();
+        assert_eq!(room(&[2]), 1 << 20);
+        assert!(room(&[1, 2]) < 100, "what packets may look at stays as it is");
+    }
+
+    #[test]
     fn an_index_that_would_crowd_out_lists_is_not_made() {
         let intervals = || (0..40).map(|n| Interval { start: n * 512, word: Word::new(Kind::Allow, n + 1) });
-        let extents = |capacity| PortSets::in_force(&Image::default(), &[], capacity);
+        let extents = |capacity| PortSets::in_force(&Image::default(), &[], &[], capacity);
         for (capacity, indexed) in [(1 << 10, false), (1 << 13, true)] {
             let mut sets = extents(capacity);
             sets.word(intervals()).unwrap();

@@ -42,7 +42,8 @@ pub(crate) struct Input<'a> {
 /// Lays out all rows in use.
 pub(crate) fn lay(input: &Input<'_>) -> Result<Rows, Capacity> {
     let in_force = extents_in_force(input.previous);
-    let mut sets = PortSets::in_force(input.previous, &in_force, input.capacities.intervals);
+    let (groups, room) = (input.groups_in_force, input.capacities.intervals);
+    let mut sets = PortSets::in_force(input.previous, &in_force, groups, room);
     let mut cells = Extents::new(in_force, input.capacities.cells);
     let count = input.groups.iter().max().map_or(1, |max| max + 1);
     // A group that is not in `groups` any more may be in force: its cell stays until the clean-up, see `diff`.
