@@ -6,6 +6,7 @@
     reason = "setting environment variables is unsafe where there are threads; here is one"
 )]
 
+use anyhow::Context as _;
 use std::env;
 use std::path::Path;
 
@@ -14,7 +15,9 @@ const TOOLCHAIN: &str = "1.95.0";
 
 fn main() -> anyhow::Result<()> {
     println!("cargo:rerun-if-changed=../isolator-common/src");
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    // Not what it was when this was compiled: a folder of built things may have been moved.
+    let package = env::var_os("CARGO_MANIFEST_DIR").context("cargo sets CARGO_MANIFEST_DIR")?;
+    let target = Path::new(&package).join("../target");
     let mut path = target.join("tools/bin").into_os_string();
     if let Some(inherited) = env::var_os("PATH") {
         path.push(":");

@@ -8,7 +8,7 @@ use isolator_policy::cluster::index::{Index, Options};
 use isolator_policy::cluster::problems::Problems;
 use isolator_policy::cluster::snapshot::Snapshot;
 use isolator_policy::datapath::compiled::Compiled;
-use isolator_policy::datapath::diff::diff;
+use isolator_policy::datapath::diff::{diff, take_up};
 use isolator_policy::datapath::image::{Image, Op};
 use isolator_policy::datapath::layout::{Attachment, Capacity, Layout, Params};
 use isolator_policy::meaning::compile::Compiler;
@@ -28,6 +28,8 @@ pub struct Controller {
     compiler: Compiler,
     layout: Layout,
     image: Arc<Image>,
+    /// `image` is what the maps were found to hold, not what an update has left.
+    read_back: bool,
     /// Interfaces whose pod is not known are left alone.
     permissive: bool,
     interfaces: Vec<Interface>,
@@ -80,7 +82,7 @@ impl fmt::Display for TooLarge {
 impl std::error::Error for TooLarge {}
 
 impl Controller {
-    /// A controller of `node` whose maps hold `image` now.
+    /// A controller of `node` whose maps were found to hold `image`.
     #[must_use]
     pub fn new(node: &str, options: Options, params: Params, image: Image, permissive: bool) -> Self {
         Controller {
@@ -91,6 +93,7 @@ impl Controller {
             compiler: Compiler::new(node),
             layout: Layout::default(),
             image: Arc::new(image),
+            read_back: true,
             permissive,
             interfaces: Vec::new(),
             unknown: BTreeSet::new(),
@@ -176,7 +179,7 @@ impl Controller {
         next.marking = self.marking.unwrap_or(next.marking);
         let layout = started.elapsed();
         let started = Instant::now();
-        let ops = diff(&self.image, &next);
+        let ops = if self.read_back { take_up(&self.image, &next) } else { diff(&self.image, &next) };
         let diff = started.elapsed();
         problems.extend(compiled.problems.iter().cloned());
         problems.extend(self.problems.of(&snapshot));
@@ -186,9 +189,16 @@ impl Controller {
         Ok(Plan { ops, next, compiled, snapshot, problems, compile, layout, diff })
     }
 
-    /// The maps hold this now: the plan's writes were all done, or one failed and the maps were read again.
+    /// The maps hold this now: the plan's writes were all done.
     pub fn done(&mut self, image: Image) {
         self.image = Arc::new(image);
+        self.read_back = false;
+    }
+
+    /// The maps were found to hold this, whatever was written before.
+    pub fn found(&mut self, image: Image) {
+        self.image = Arc::new(image);
+        self.read_back = true;
     }
 
     /// Which pod is behind which interface: the one that owns an address found in its sandbox.
@@ -325,6 +335,7 @@ mod tests {
         controller.change(pod());
         controller.change(policy(2));
         let plan = controller.plan().expect("fits");
+        assert_eq!(plan.ops[0], Op::Grace, "an agent before may just have switched");
         controller.done(plan.next);
         let enforced = controller.image();
 
@@ -348,5 +359,8 @@ mod tests {
         controller.change(policy(3));
         let plan = controller.plan().expect("fits again");
         assert_eq!(plan.next.prefixes.len(), 2 + 3);
+        assert_ne!(plan.ops[0], Op::Grace);
+        controller.found(Image::clone(&enforced));
+        assert_eq!(controller.plan().expect("fits").ops[0], Op::Grace, "so may an update that failed");
     }
 }

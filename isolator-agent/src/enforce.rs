@@ -376,7 +376,7 @@ impl Enforcer {
                     self.fail("write-failed", failed.to_string());
                     // What the kernel really holds decides what the next step writes.
                     match self.loaded.store.read_image() {
-                        Ok(image) => self.controller.done(image),
+                        Ok(image) => self.controller.found(image),
                         Err(unreadable) => self.fail("maps-unreadable", unreadable.to_string()),
                     }
                     return;

@@ -17,8 +17,8 @@ const UDP: u16 = 17;
 #[derive(Clone, Copy)]
 struct ServiceUser {
     protocol: u16,
-    addr: [u8; 4],
-    port: [u8; 2],
+    addr: u32,
+    port: u16,
     fwmark: u32,
     scheduler: [u8; 16],
     flags: u32,
@@ -30,8 +30,8 @@ struct ServiceUser {
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct DestinationUser {
-    addr: [u8; 4],
-    port: [u8; 2],
+    addr: u32,
+    port: u16,
     flags: u32,
     weight: i32,
     most: u32,
@@ -66,8 +66,8 @@ impl Ipvs {
         scheduler[..2].copy_from_slice(b"rr");
         let service = ServiceUser {
             protocol: UDP,
-            addr: service.ip().octets(),
-            port: service.port().to_be_bytes(),
+            addr: u32::from_ne_bytes(service.ip().octets()),
+            port: service.port().to_be(),
             fwmark: 0,
             scheduler,
             flags: 0,
@@ -75,8 +75,8 @@ impl Ipvs {
             netmask: u32::MAX,
         };
         let destination = DestinationUser {
-            addr: destination.ip().octets(),
-            port: destination.port().to_be_bytes(),
+            addr: u32::from_ne_bytes(destination.ip().octets()),
+            port: destination.port().to_be(),
             flags: 0,
             weight: 1,
             most: 0,

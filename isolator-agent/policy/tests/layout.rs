@@ -7,7 +7,7 @@ use isolator_common::tables::name;
 use isolator_policy::datapath::compiled::{
     Behind, CellSpec, Compiled, Effect, EndpointSpec, GroupIndex, ReasonIndex, RowIndex, VerdictSpec,
 };
-use isolator_policy::datapath::diff::diff;
+use isolator_policy::datapath::diff::{diff, take_up};
 use isolator_policy::datapath::image::{Image, Op};
 use isolator_policy::datapath::layout::{Attachment, Capacities, Capacity, Params, layout};
 use isolator_policy::meaning::why::By;
@@ -106,7 +106,7 @@ fn a_block_that_was_freed_in_a_cut_off_update_is_emptied_before_it_is_used() {
     let again = next(&image, &world(2, 9));
     assert_eq!(again.blocks.values().collect::<Vec<_>>(), [&0]);
     let before = image.state.generation;
-    for op in diff(&image.clone(), &again) {
+    for op in take_up(&image.clone(), &again) {
         image.apply(&op);
         if image.blocks.contains_key(&addr(2 << 8)) && image.state.generation == before {
             assert!(image.block_peers.values().all(|peer| peer.groups[half] == Peer::ABSENT), "{op:?}");

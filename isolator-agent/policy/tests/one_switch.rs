@@ -7,7 +7,7 @@ mod world;
 use isolator_common::addr::Addr;
 use isolator_common::policy::{Direction, decide, port_key};
 use isolator_common::tables::locate;
-use isolator_policy::datapath::diff::diff;
+use isolator_policy::datapath::diff::{diff, take_up};
 use isolator_policy::datapath::frame::Frame;
 use isolator_policy::datapath::image::{Image, Op};
 use isolator_policy::datapath::layout::{Capacities, Layout, Params, layout};
@@ -240,7 +240,7 @@ proptest! {
         let mut possible = vec![&nothing];
         for (world, (cut, at_switch)) in worlds.iter().zip(&cuts) {
             let image = next(&memory.image, world);
-            let ops = diff(&memory.image, &image);
+            let ops = take_up(&memory.image, &image);
             possible.push(world);
             // The one place among many where packets may be judged by what the next update prepares.
             let switch = ops.iter().position(|op| matches!(op, Op::State(_))).filter(|_| *at_switch);
@@ -249,7 +249,7 @@ proptest! {
         }
         let last = worlds.last().expect("one at least");
         let image = next(&memory.image, last);
-        let ops = diff(&memory.image, &image);
+        let ops = take_up(&memory.image, &image);
         play(&mut memory, &mut in_flight, &ops, &possible, &flows)?;
         prop_assert_eq!(&memory.image, &image);
         prop_assert_eq!(next(&image, last), image);

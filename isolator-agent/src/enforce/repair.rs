@@ -114,7 +114,7 @@ impl Enforcer {
         }
         match self.loaded.store.read_image() {
             Ok(image) => {
-                self.controller.done(image);
+                self.controller.found(image);
                 self.patrol.restart();
                 prepared
             }

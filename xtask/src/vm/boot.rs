@@ -117,7 +117,7 @@ fn content(modules: &Path, tests: &[PathBuf]) -> Result<Vec<u8>> {
     let found = find(modules, |name| WANTED.contains(&name))?;
     for (i, name) in WANTED.iter().enumerate() {
         if let Some(path) = found.iter().find(|path| path.ends_with(name)) {
-            archive.file(&format!("{MODULES}/{i}-{name}"), &read(path)?);
+            archive.file(&format!("{MODULES}/{i:02}-{name}"), &read(path)?);
         }
     }
     Ok(archive.finish())

@@ -10,8 +10,8 @@
 //!   next look-up is tried. A prefix would hide shorter ones, so there it carries the group of the prefix that
 //!   covers it.
 //!
-//! A previous image whose halves differ was left by an agent that was killed in an update: perhaps just after the
-//! switch, so the first operation is a grace period.
+//! What was read back from the maps may have been left by an update that was cut off just after its switch, which
+//! nothing in the maps tells: see [`take_up`].
 
 use super::image::{Image, Op};
 use super::lpm::longest;
@@ -27,7 +27,6 @@ pub fn diff(previous: &Image, next: &Image) -> Vec<Op> {
     let mut update = Update {
         in_force: (previous.state.generation & 1) as usize,
         switch: previous.state.generation != next.state.generation,
-        settled: true,
         prepare: Vec::new(),
         clean: Vec::new(),
     };
@@ -57,25 +56,31 @@ pub fn diff(previous: &Image, next: &Image) -> Vec<Op> {
     update.order(previous, next)
 }
 
+/// As [`diff`], where `previous` was read back from the maps: an update may have been cut off just after its switch, and
+/// packets still be judged by the half that this one prepares. So the first operation is a grace period.
+#[must_use]
+pub fn take_up(previous: &Image, next: &Image) -> Vec<Op> {
+    let mut ops = diff(previous, next);
+    if !ops.is_empty() {
+        ops.insert(0, Op::Grace);
+    }
+    ops
+}
+
 /// Writes on both sides of the switch.
 struct Update {
     /// The half that packets are judged by before the switch.
     in_force: usize,
     /// Whether there is a switch at all. Without one, verdicts stay and every write is final.
     switch: bool,
-    /// Both halves of every pair that is written are equal before. In `next` all are, so in what is not written.
-    settled: bool,
     prepare: Vec<Op>,
     clean: Vec<Op>,
 }
 
 impl Update {
     fn order(self, previous: &Image, next: &Image) -> Vec<Op> {
-        let Update { in_force: _, switch, settled, prepare, clean } = self;
+        let Update { in_force: _, switch, prepare, clean } = self;
         let mut ops = Vec::with_capacity(prepare.len() + clean.len() + 3);
-        if !settled {
-            ops.push(Op::Grace);
-        }
         // Nobody is cut off or let through by the switch: this is about devices, not about policy.
         if previous.marking != next.marking {
             ops.push(Op::Marking(next.marking));
@@ -107,8 +112,7 @@ impl Update {
     }
 
     /// A peer for both generations.
-    fn both(&mut self, before: &Peer, after: &Peer) -> Peer {
-        self.settled &= before.groups[0] == before.groups[1];
+    fn both(&self, before: &Peer, after: &Peer) -> Peer {
         let mut groups = after.groups;
         groups[self.in_force] = before.groups[self.in_force];
         let known = groups[self.in_force] != Peer::ABSENT;
@@ -155,7 +159,6 @@ impl Update {
             let nothing = [Row::default(); 2];
             let old = before.map_or([nothing; 2], |endpoint| endpoint.rows);
             let new = after.map_or([nothing; 2], |endpoint| endpoint.rows);
-            self.settled &= old[0] == old[1];
             let mut rows = new;
             rows[self.in_force] = old[self.in_force];
             let middle = match (before, after) {
