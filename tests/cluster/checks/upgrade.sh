@@ -7,11 +7,10 @@ image=$(agents get daemonset isolator -o jsonpath='{.spec.template.spec.containe
 other=$image-dev
 for i in $(seq "$NODES"); do "$CLUSTER_SCRIPTS/enter.sh" "$i" ctr -n k8s.io images import "${CLUSTER_OTHER:?}" >/dev/null; done
 put() { agents set image daemonset/isolator "isolator=$1" >/dev/null; rolled; }
-each() { # What each agent says of itself, once for those who say the same.
+versions() { # What each agent says of its own, once for those who say the same.
   local pod
-  for pod in $(agents get pods -o name); do agents exec "$pod" -- isolator "$@"; done | sort -u
+  for pod in $(agents get pods -o name); do agents exec "$pod" -- isolator status -o json | jq -r .daemon.version; done | sort -u
 }
-versions() { each status -o json | jq -r .version | sort -u; }
 before=$(versions)
 begin_attempts
 for wanted in "$other" "$image"; do
