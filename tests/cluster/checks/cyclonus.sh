@@ -4,7 +4,7 @@
 # which never leaves it and is nobody's to deny.
 . "$(dirname "$0")/../common.sh"
 CASES=${CLUSTER_SAMPLE:+ip-block-with-except}
-CASES=${CLUSTER_CASES:-${CASES:-conflict,peer-ipblock,named-port}}
+CASES=${CLUSTER_CASES:-${CASES:-conflict,peer-ipblock}}
 LOG=$CLUSTER_LOGS/cyclonus.log RESULTS=$CLUSTER_DIR/cyclonus.xml
 # The name by which it asks for the image that all tests use.
 for i in $(seq "$NODES"); do
