@@ -38,7 +38,7 @@ requests() {
         if (NR > 1) print "next"
         printf "url = \"http://localhost/api/v1/namespaces/%s/%s\"\n", ns, method == "POST" ? path : sprintf(path, $1)
         printf "request = %s\nunix-socket = \"%s\"\nheader = \"Content-Type: %s\"\ndata = \"%s\"\noutput = /dev/null\nfail\nsilent\n", method, socket, type, data
-      }' | curl --parallel --parallel-max 32 --config - || fail "the API server refuses simulated pods"
+      }' | curl --no-progress-meter --parallel --parallel-max 32 --config - || fail "the API server refuses simulated pods"
   done
 }
 

@@ -25,38 +25,15 @@ trap 'end_proxy; [ "$MANY_PODS" = 0 ] || end_simulation; kubectl delete namespac
 begin_proxy
 if [ "$MANY_PODS" != 0 ]; then
   simulate "$MANY_PODS"
-  known() { [ "$(metric 'isolator_objects{kind="pods"}')" -ge "$MANY_PODS" ]; }
+  known() { [ "$(metric 'isolator_objects{kind="pod"}')" -ge "$MANY_PODS" ]; }
   await 120 'that the agent knows all pods' 'its metrics' known
-  echo "$(metric 'isolator_objects{kind="pods"}') pods are known, $((MANY_PODS / PODS_PER_NODE)) nodes simulated; the agent has $("$CLUSTER_SCRIPTS/enter.sh" "$NODE" bash -c 'awk "/VmRSS/ { print int(\$2 / 1024) }" "/proc/$(busybox pidof isolator)/status"') MiB"
+  echo "$(metric 'isolator_objects{kind="pod"}') pods are known, $((MANY_PODS / PODS_PER_NODE)) nodes simulated; the agent has $("$CLUSTER_SCRIPTS/enter.sh" "$NODE" bash -c 'awk "/VmRSS/ { print int(\$2 / 1024) }" "/proc/$(busybox pidof isolator)/status"') MiB"
 fi
 
 policies=apis/networking.k8s.io/v1/namespaces/$CHECK/networkpolicies
-policy='{"apiVersion":"networking.k8s.io/v1","kind":"NetworkPolicy","metadata":{"name":"closed"},"spec":{"podSelector":{"matchLabels":{"app":"client"}},"policyTypes":["Egress"]}}'
+policy='{"apiVersion":"networking.k8s.io/v1","kind":"NetworkPolicy","metadata":{"name":"closed"},"spec":{"podSelector":{"matchLabels":{"app":"client"}},"policyTypes":["Ingress","Egress"]}}'
 
-# In the client's network: a question each millisecond or two. Silence begins with the first of many that nobody answers.
-cat >"$CLUSTER_DIR/prober" <<'P'
-exec 3<>"/dev/udp/$1/8080"
-answered() { printf hostname >&3; read -r -t 0.002 -u 3 -N 1 _; }
-drain() { while read -r -t 0.02 -u 3 -N 1 _; do :; done; }
-while read -r word; do
-  drain
-  echo go
-  silent=0 since=never end=$((SECONDS + 30))
-  while [ $SECONDS -lt $end ]; do
-    at=$EPOCHREALTIME
-    if answered; then
-      silent=0
-      [ "$word" = closed ] || { since=$EPOCHREALTIME; break; }
-    else
-      [ $silent -gt 0 ] || first=$at
-      silent=$((silent + 1))
-      [ "$word" = open ] || [ $silent -lt 25 ] || { since=$first; break; }
-    fi
-  done
-  echo $since
-done
-P
-coproc PROBER { "$CLUSTER_SCRIPTS/enter.sh" "$NODE" nsenter --net="$(sandbox "$NODE" "$(address client)")" bash "$CLUSTER_DIR/prober" "$(address server)" 2>/dev/null; }
+coproc PROBER { "$CLUSTER_SCRIPTS/enter.sh" "$NODE" nsenter --net="$(sandbox "$NODE" "$(address client)")" perl "$CLUSTER_SCRIPTS/prober.pl" "$(address server)"; }
 now() { NOW=${EPOCHREALTIME/[^0-9]/}; }
 for i in $(seq "$CHANGES"); do
   if [ $((i % 2)) = 1 ]; then word=closed request=(POST "$policies" -d "$policy"); else word=open request=(DELETE "$policies/closed"); fi
