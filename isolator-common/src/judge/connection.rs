@@ -105,15 +105,19 @@ pub(super) fn track<T: Tables>(tables: &T, scratch: &mut Scratch) {
         return;
     }
     if find(tables, scratch) && !reopens(&scratch.found.connection, &scratch.seen) {
-        let Scratch { found, seen, state, .. } = scratch;
-        // This packet was judged, not those of the other end. If they opened the connection under a policy
-        // that is gone, it does not go on as theirs.
+        let Scratch { found, seen, state, outcome, .. } = scratch;
         if !found.connection.is_reply(seen.direction) || found.connection.generation == state.generation {
             found.connection.rule = rule;
             found.connection.state =
                 found.connection.state & !Connection::SERVICE | service(scratch.judged.word);
             found.connection.sender = scratch.sender as u16;
             return keep(tables, scratch);
+        }
+        // This packet was judged, not those of the opener. It passes by its own right and leaves the entry: a late answer
+        // that made the connection its own would let the opener go on, as if it answered, where it may not send any more.
+        if !seen.opens() {
+            *outcome = Outcome::by(Reason::Allowed, rule);
+            return;
         }
     }
     open(tables, scratch, rule);
@@ -167,8 +171,9 @@ fn open<T: Tables>(tables: &T, scratch: &mut Scratch, rule: u32) {
     };
 }
 
-/// A packet that policy would deny as a new flow: passes as a reply, if what it replies to may still be
-/// sent. A stale entry is judged again here, and goes when it is denied now.
+/// A packet that policy would deny as a new flow: passes as a reply, if what it replies to may still be sent. An entry
+/// whose opener is denied by now stays as it is: no policy in force has judged it, so it lets nothing pass, and nobody else
+/// can take the connection over.
 #[inline(always)]
 pub(super) fn reply<T: Tables, B: Bytes>(
     tables: &T,
@@ -178,14 +183,7 @@ pub(super) fn reply<T: Tables, B: Bytes>(
     direction: Direction,
 ) {
     scratch.outcome = denied(scratch.judged);
-    if !find(tables, scratch) {
-        return;
-    }
-    // A forward packet that was just denied: its entry has no right to stay. Nor has a stale entry whose
-    // opener would be denied now.
-    if !answers(tables, bytes, endpoint, scratch, direction) {
-        tables.forget(scratch.found.table, &scratch.seen.key);
-    } else {
+    if find(tables, scratch) && answers(tables, bytes, endpoint, scratch, direction) {
         keep(tables, scratch);
     }
 }
@@ -227,13 +225,6 @@ pub(super) fn endpoint_in<T: Tables>(tables: &T, slot: u32) -> Option<&Endpoint>
 #[inline(always)]
 const fn service(word: Word) -> u8 {
     if word.translates() { Connection::SERVICE } else { 0 }
-}
-
-/// Forgets the entry of a forward packet that was denied: its replies go with it.
-#[inline(always)]
-pub(super) fn drop_entry<T: Tables>(tables: &T, scratch: &mut Scratch) {
-    tables.forget(Table::Established, &scratch.seen.key);
-    tables.forget(Table::HalfOpen, &scratch.seen.key);
 }
 
 /// The port that the opener's packets were judged by.

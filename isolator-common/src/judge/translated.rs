@@ -3,7 +3,7 @@
 //! leaves the stack: at a backend's interface, at a way out of the node, or where the node itself receives it.
 //! Not here: which devices those are; who translates.
 
-use super::connection::{drop_entry, endpoint_in as sender, track};
+use super::connection::{endpoint_in as sender, track};
 use super::scratch::{Judged, Scratch, Seen};
 use super::{Arrival, Outcome, denied, fragmented, is_new, policy, report, view};
 use crate::conntrack::protocol;
@@ -171,10 +171,7 @@ fn receive<T: Tables, B: Bytes>(tables: &T, bytes: B, scratch: &mut Scratch, rec
             let new = is_new(tables, scratch);
             scratch.outcome = Outcome { reason: Reason::Allowed, rule: word.number(), new };
         }
-        _ => {
-            drop_entry(tables, scratch);
-            scratch.outcome = denied(scratch.judged);
-        }
+        _ => scratch.outcome = denied(scratch.judged),
     }
     scratch.sender = 0;
 }
