@@ -12,7 +12,7 @@ for i in $(seq "$NODES"); do
 done
 rm -f "$RESULTS"
 outside "$CLUSTER_BIN/cyclonus" generate --include "$CASES" --server-protocol TCP,UDP --image-registry isolator.test --ignore-loopback \
-  --job-timeout-seconds 1 --perturbation-wait-seconds 1 --pod-creation-timeout-seconds 120 --retries 0 --cleanup-namespaces \
+  --job-timeout-seconds 2 --perturbation-wait-seconds 1 --pod-creation-timeout-seconds 120 --cleanup-namespaces \
   --junit-results-file "$RESULTS" >"$LOG" 2>&1 || fail "cyclonus came to no end; read $LOG"
 wanted=$(sed -n 's/^testing \([0-9]*\) cases$/\1/p' "$LOG")
 ran=$(grep -c '<testcase ' "$RESULTS" || true)
