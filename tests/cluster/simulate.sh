@@ -1,5 +1,6 @@
 # Pods that only the API server knows: on nodes without a kubelet, running, with addresses and labels. Sourced by checks
-# that show what their number costs. Not here: what is measured.
+# that show what their number costs. And the quick way to the API server by which they are made, and changes sent. Not
+# here: what is measured.
 
 # A way to the API server that needs no certificates: a start of kubectl takes longer than a change.
 PROXY_SOCKET=$CLUSTER_DIR/proxy.sock
