@@ -7,6 +7,7 @@ mod live {
     mod cgroups;
     mod drift;
     mod flips;
+    mod isolated;
     mod lab;
     mod metrics;
     mod services;

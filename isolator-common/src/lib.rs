@@ -25,7 +25,8 @@ pub mod packet;
 pub mod policy;
 pub mod reason;
 pub mod tables;
+pub mod untracked;
 
 /// Version of every layout in this crate and of the meaning of the maps. The agent refuses pinned
 /// maps of another version. `cargo xtask tidy` fails when a wire type changes and this does not.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;

@@ -8,6 +8,7 @@ use crate::endpoint::{Endpoint, Marking, Peer, State};
 use crate::event::Event;
 use crate::policy::{Direction, Word};
 use crate::reason::Reason;
+use crate::untracked::Untracked;
 
 /// The maps as `judge` sees them. `None` always means "not there", never "error".
 pub trait Tables {
@@ -53,10 +54,10 @@ pub trait Tables {
     fn now(&self) -> u32;
     /// Counts one packet for an endpoint.
     fn count(&self, endpoint: &Endpoint, direction: Direction, reason: Reason, bytes: u32);
-    /// Whether a flow without an entry was seen lately. `tag` is a hash of it.
-    fn seen(&self, tag: u32) -> bool;
-    /// Marks it seen.
-    fn mark_seen(&self, tag: u32);
+    /// What stands in the place of the flow without an entry whose hash is `tag`; it may be another flow.
+    fn untracked(&self, tag: u32) -> Untracked;
+    /// Puts the flow into its place.
+    fn note_untracked(&self, tag: u32, flow: Untracked);
     /// Whether the endpoint's tenant may cause one more event; if not, the event is counted as lost.
     fn may_report(&self, endpoint: &Endpoint) -> bool;
     /// Hands an event to user space, or counts it as lost.
@@ -125,7 +126,7 @@ maps! {
     HALF_OPEN6 = "HALF_OPEN6", 1 << 15, "IPv6 connections not answered yet. LRU hash; the programs write.";
     FRAGMENTS = "FRAGMENTS", 1 << 13, "Ports of fragmented packets. LRU hash; the programs write.";
     COUNTERS = "COUNTERS", 1 << 17, "Packets and bytes by endpoint slot, direction and reason. Per-CPU array; the programs write.";
-    SEEN = "SEEN", 1 << 12, "Flows without an entry that were reported lately. Per-CPU array; the programs write.";
+    SEEN = "SEEN", 1 << 16, "Flows without an entry that were reported lately: who opened them, when. Array of u64; the programs write.";
     EVENT_RATE = "EVENT_RATE", 1 << 10, "Events in the current second, by Endpoint::share. Per-CPU array; the programs write.";
     LOST = "LOST", 2, "Events not delivered: over the rate, ring full. Per-CPU array; the programs write.";
     EVENTS = "EVENTS", 1 << 22, "Ring buffer of Event, in bytes.";

@@ -2,7 +2,7 @@
 //! Not here: what is worth an event; `judge` says so.
 #![expect(unsafe_code, reason = "map values are shared with other CPUs and reached by raw pointers")]
 
-use crate::maps::{COUNTERS, EVENT_RATE, EVENTS, LOST, Mark, SEEN};
+use crate::maps::{COUNTERS, EVENT_RATE, EVENTS, LOST};
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
 use isolator_common::endpoint::Endpoint;
 use isolator_common::event::Event;
@@ -21,8 +21,6 @@ const FILL_MARK: u64 = (capacity::EVENTS / 4) as u64;
 const OVER_RATE: u32 = 0;
 /// Index into LOST: the ring was full.
 const RING_FULL: u32 = 1;
-/// Flows without an entry are reported again after this many seconds of silence.
-const FORGET_AFTER: u32 = 60;
 
 /// Coarse time: 0.3 ns, where `bpf_ktime_get_ns` takes 24.
 #[inline(always)]
@@ -40,23 +38,6 @@ pub(crate) fn count(endpoint: &Endpoint, direction: Direction, reason: Reason, b
             (*count).packets += 1;
             (*count).bytes += u64::from(bytes);
         }
-    }
-}
-
-/// Whether a flow was reported within [`FORGET_AFTER`]. Two flows that share a place report each other again and
-/// again, which the rate limit bounds.
-#[inline(always)]
-pub(crate) fn seen(tag: u32, ticks_per_second: u32) -> bool {
-    let Some(mark) = SEEN.get(tag & (capacity::SEEN - 1)) else { return false };
-    mark.tag == tag && now().wrapping_sub(mark.seen) < ticks_per_second * FORGET_AFTER
-}
-
-/// Notes that it is reported now.
-#[inline(always)]
-pub(crate) fn mark_seen(tag: u32) {
-    if let Some(mark) = SEEN.get_ptr_mut(tag & (capacity::SEEN - 1)) {
-        // SAFETY: as in `count`.
-        unsafe { *mark = Mark { tag, seen: now() } };
     }
 }
 

@@ -34,14 +34,6 @@ pub(crate) struct Count {
     pub(crate) bytes: u64,
 }
 
-/// A flow that was reported: its tag, and when (ticks).
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Mark {
-    pub(crate) tag: u32,
-    pub(crate) seen: u32,
-}
-
 /// Events within the second that starts at `start` (ticks).
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -100,7 +92,7 @@ pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, Ports> =
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<Count> = PerCpuArray::with_max_entries(capacity::COUNTERS, 0);
 #[map]
-pub(crate) static SEEN: PerCpuArray<Mark> = PerCpuArray::with_max_entries(capacity::SEEN, 0);
+pub(crate) static SEEN: Array<u64> = Array::with_max_entries(capacity::SEEN, 0);
 #[map]
 pub(crate) static EVENT_RATE: PerCpuArray<Window> = PerCpuArray::with_max_entries(capacity::EVENT_RATE, 0);
 #[map]

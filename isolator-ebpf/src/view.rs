@@ -6,7 +6,7 @@ use crate::apart;
 use crate::events;
 use crate::maps::{
     BLOCK_PEERS, BLOCKS4, BLOCKS6, CELLS, ENDPOINTS, ENDPOINTS_WIDE, ESTABLISHED4, ESTABLISHED6, FRAGMENTS,
-    HALF_OPEN4, HALF_OPEN6, HOSTS, INTERVALS, MARKING, PREFIXES, SLOTS, STATE,
+    HALF_OPEN4, HALF_OPEN6, HOSTS, INTERVALS, MARKING, PREFIXES, SEEN, SLOTS, STATE,
 };
 use crate::recent;
 use aya_ebpf::bindings::BPF_NOEXIST;
@@ -18,6 +18,7 @@ use isolator_common::event::Event;
 use isolator_common::policy::{Direction, Word};
 use isolator_common::reason::Reason;
 use isolator_common::tables::{Tables, capacity};
+use isolator_common::untracked::{self, Untracked};
 
 /// All maps of this node.
 pub(crate) struct Maps;
@@ -188,13 +189,16 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn seen(&self, tag: u32) -> bool {
-        events::seen(tag, self.state().ticks_per_second)
+    fn untracked(&self, tag: u32) -> Untracked {
+        Untracked(SEEN.get(untracked::place(tag)).copied().unwrap_or_default())
     }
 
     #[inline(always)]
-    fn mark_seen(&self, tag: u32) {
-        events::mark_seen(tag);
+    fn note_untracked(&self, tag: u32, flow: Untracked) {
+        if let Some(place) = SEEN.get_ptr_mut(untracked::place(tag)) {
+            // SAFETY: the place is in the map for as long as the map is there; other CPUs see one number or the other.
+            unsafe { place.write_volatile(flow.0) };
+        }
     }
 
     #[inline(always)]

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -116,27 +116,46 @@ impl Live {
         port: u16,
         through: Option<SocketAddr>,
     ) -> (TcpStream, TcpStream) {
-        let record = self.record();
-        let address =
-            record.pods[server].place.addresses.iter().find(|address| address.is_ipv4()).copied().unwrap();
+        let address = self.v4(server);
         let through = through.unwrap_or((address, port).into());
-        let inside = |pod: &str| File::open(record.netns(&record.pods[pod].place)).unwrap();
-        let (server, client) = (inside(server), inside(client));
-        // Sockets stay in the namespace that they were made in; threads that have moved never come back.
-        let listener = std::thread::spawn(move || {
-            move_into_link_name_space(server.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            TcpListener::bind((address, port)).unwrap()
-        });
-        let listener = listener.join().unwrap();
-        let connected = std::thread::spawn(move || {
-            move_into_link_name_space(client.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            TcpStream::connect_timeout(&through, PATIENCE).unwrap()
-        });
+        let listener = self.inside(server, move || TcpListener::bind((address, port)).unwrap());
+        let connected = self.inside(client, move || TcpStream::connect_timeout(&through, PATIENCE).unwrap());
         let (accepted, _) = listener.accept().unwrap();
-        let connected = connected.join().unwrap();
         accepted.set_read_timeout(Some(PATIENCE)).unwrap();
         connected.set_read_timeout(Some(PATIENCE)).unwrap();
         (accepted, connected)
+    }
+
+    /// A flow between two pods: the server's socket, which has no peer, and the client's.
+    pub(super) fn datagrams(&self, server: &str, client: &str, port: u16) -> (UdpSocket, UdpSocket) {
+        let at = (self.v4(server), port);
+        let server = self.inside(server, move || UdpSocket::bind(at).unwrap());
+        let client = self.inside(client, move || {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+            socket.connect(at).unwrap();
+            socket
+        });
+        for socket in [&server, &client] {
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        }
+        (server, client)
+    }
+
+    fn v4(&self, pod: &str) -> IpAddr {
+        let addresses = self.record().pods[pod].place.addresses.clone();
+        addresses.into_iter().find(IpAddr::is_ipv4).unwrap()
+    }
+
+    /// Does something in a pod's namespace. Sockets stay in the one that they were made in; threads that have moved never
+    /// come back.
+    fn inside<R: Send + 'static>(&self, pod: &str, work: impl FnOnce() -> R + Send + 'static) -> R {
+        let record = self.record();
+        let namespace = File::open(record.netns(&record.pods[pod].place)).unwrap();
+        let thread = std::thread::spawn(move || {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            work()
+        });
+        thread.join().unwrap()
     }
 
     /// The folder of labs, and the name of this one in it.

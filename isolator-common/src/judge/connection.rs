@@ -120,7 +120,38 @@ pub(super) fn track<T: Tables>(tables: &T, scratch: &mut Scratch) {
             return;
         }
     }
+    // Nor does an answer to what left no entry make the connection its sender's.
+    if answers_untracked(tables, scratch) {
+        scratch.outcome = Outcome::by(Reason::Allowed, rule);
+        return;
+    }
     open(tables, scratch, rule);
+}
+
+/// Whether a packet that no entry is there for answers one. TCP and ICMP say so themselves; of other protocols it is
+/// known for a while who opened a flow without an entry. It gets one now that nobody has judged, for the opener's next
+/// packet: until then, and if that is denied, nothing passes as a reply.
+#[inline(never)]
+fn answers_untracked<T: Tables>(tables: &T, scratch: &Scratch) -> bool {
+    let Scratch { seen, found, state, .. } = scratch;
+    let key = &seen.key;
+    let opener = seen.direction.opposite();
+    match key.protocol {
+        protocol::TCP => seen.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN | tcp::ACK,
+        protocol::ICMP | protocol::ICMPV6 => {
+            (key.remote_port & 1 != 0) == matches!(opener, Direction::Egress)
+        }
+        _ => {
+            let tag = key.tag();
+            let answers =
+                tables.untracked(tag).opener(tag, found.now, state.ticks_per_second) == Some(opener);
+            if answers {
+                let known = Connection { seen: found.now, opener: opener as u8, ..Connection::default() };
+                tables.remember(Table::HalfOpen, key, &known);
+            }
+            answers
+        }
+    }
 }
 
 /// Makes the entry of a connection that nothing is known of, if that is so. Most opening packets are such, and
@@ -172,8 +203,8 @@ fn open<T: Tables>(tables: &T, scratch: &mut Scratch, rule: u32) {
 }
 
 /// A packet that policy would deny as a new flow: passes as a reply, if what it replies to may still be sent. An entry
-/// whose opener is denied by now stays as it is: no policy in force has judged it, so it lets nothing pass, and nobody else
-/// can take the connection over.
+/// whose opener is denied by now stays: no policy in force has judged it, so it lets nothing pass, and nobody else can take
+/// the connection over as long as the opener tries.
 #[inline(always)]
 pub(super) fn reply<T: Tables, B: Bytes>(
     tables: &T,
@@ -183,8 +214,24 @@ pub(super) fn reply<T: Tables, B: Bytes>(
     direction: Direction,
 ) {
     scratch.outcome = denied(scratch.judged);
-    if find(tables, scratch) && answers(tables, bytes, endpoint, scratch, direction) {
+    if !find(tables, scratch) {
+        return;
+    }
+    if !scratch.found.connection.is_reply(direction) {
+        return linger(tables, scratch);
+    }
+    if answers(tables, bytes, endpoint, scratch, direction) {
         keep(tables, scratch);
+    }
+}
+
+/// Notes that the denied opener of the connection found still sends; once a second for a busy one.
+#[inline(always)]
+fn linger<T: Tables>(tables: &T, scratch: &mut Scratch) {
+    let Scratch { seen, state, found, .. } = scratch;
+    if found.now.wrapping_sub(found.connection.seen) >= state.ticks_per_second {
+        found.connection.seen = found.now;
+        tables.rewrite(found.table, &seen.key, &found.connection);
     }
 }
 
@@ -231,12 +278,8 @@ const fn service(word: Word) -> u8 {
 #[inline(always)]
 fn forward_port(seen: &Seen, opener: Direction) -> u32 {
     match seen.key.protocol {
-        // The key says what is asked and by whom. Who answers without being asked sent an echo reply.
-        protocol::ICMP | protocol::ICMPV6 => {
-            let asked = (seen.key.remote_port & 1 != 0) == matches!(opener, Direction::Egress);
-            let reply = if seen.key.protocol == protocol::ICMP { 0 } else { 129 };
-            port_key(seen.key.protocol, if asked { seen.key.remote_port >> 8 } else { reply })
-        }
+        // The key says what is asked; only who asks has an entry.
+        protocol::ICMP | protocol::ICMPV6 => port_key(seen.key.protocol, seen.key.remote_port >> 8),
         other => match opener {
             Direction::Egress => port_key(other, seen.key.remote_port),
             Direction::Ingress => port_key(other, seen.key.local_port),

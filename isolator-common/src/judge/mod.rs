@@ -302,14 +302,15 @@ fn judge_flow<T: Tables, B: Bytes>(
 /// its flow was not seen for a while.
 #[inline(always)]
 fn is_new<T: Tables>(tables: &T, scratch: &Scratch) -> bool {
-    let Seen { key, .. } = &scratch.seen;
-    if key.protocol == protocol::TCP {
-        return scratch.seen.opens();
+    let Scratch { seen, state, .. } = scratch;
+    if seen.key.protocol == protocol::TCP {
+        return seen.opens();
     }
-    let tag = key.tag();
-    let new = !tables.seen(tag);
+    let (tag, now, ticks) = (seen.key.tag(), tables.now(), state.ticks_per_second);
+    let known = tables.untracked(tag);
+    let new = !known.is_fresh(tag, now, ticks);
     if new {
-        tables.mark_seen(tag);
+        tables.note_untracked(tag, known.noted(tag, seen.direction, now, ticks));
     }
     new
 }

@@ -87,7 +87,10 @@ fn allowed<T: Tables>(
     let port = port_key(packet.protocol, packet.destination_port);
     let word = decide(tables, (row.base, row.len), group, port);
     let plain = matches!(word.kind(), Kind::Allow)
-        && (packet.protocol == protocol::TCP || tables.seen(key(endpoint, packet, direction).tag()));
+        && (packet.protocol == protocol::TCP || {
+            let tag = key(endpoint, packet, direction).tag();
+            tables.untracked(tag).is_fresh(tag, tables.now(), state.ticks_per_second)
+        });
     plain.then_some(Outcome::by(Reason::Allowed, word.number()))
 }
 

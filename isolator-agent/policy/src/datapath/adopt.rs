@@ -1,20 +1,22 @@
 //! Connections that run without an entry when their endpoint becomes isolated: which entries they need, so that
-//! what both policies allow goes on (`docs/adr/0005-connections-without-an-entry.md`). Pure. Not here: how sockets
-//! are listed, how entries are written.
+//! what both policies allow goes on and what the new one denies its opener does not go on as the other end's
+//! (`docs/adr/0005-connections-without-an-entry.md`). Pure. Not here: how sockets are listed, how entries are written.
 
 use super::image::{Image, Op};
 use super::memory::Memory;
 use isolator_common::addr::Addr;
-use isolator_common::conntrack::{Connection, ConnectionKey, protocol};
+use isolator_common::conntrack::{Connection, ConnectionKey};
 use isolator_common::endpoint::{Endpoint, Peer, Row};
-use isolator_common::policy::{Direction, Interval, Kind, decide, port_key};
+use isolator_common::policy::{Direction, Interval, Kind, Word, decide, port_key};
 use isolator_common::tables::locate;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
-/// A TCP connection as a pod's socket table shows it.
+/// A connection as a pod's socket table shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Socket {
+    /// IP protocol number.
+    pub protocol: u8,
     /// The peer's address.
     pub remote: Addr,
     /// The pod's port.
@@ -110,13 +112,18 @@ impl<'a> Cells<'a> {
 
 /// Whether a connection that needed no entry may need one.
 fn needs(was: &Cells<'_>, is: &Cells<'_>, moved: &Moved) -> bool {
-    let became = |from, to| was.has(from, Kind::Allow) && is.has(to, Kind::AllowTracked);
-    if moved.unclear {
-        return was.groups().any(|from| was.has(from, Kind::Allow))
-            && is.groups().any(|to| is.has(to, Kind::AllowTracked));
-    }
-    is.groups().any(|group| became(group, group)) || moved.groups.iter().any(|(from, to)| became(*from, *to))
+    TRACKED.into_iter().any(|(without, with)| {
+        let became = |from, to| was.has(from, without) && is.has(to, with);
+        if moved.unclear {
+            return was.groups().any(|from| was.has(from, without)) && is.groups().any(|to| is.has(to, with));
+        }
+        is.groups().any(|group| became(group, group))
+            || moved.groups.iter().any(|(from, to)| became(*from, *to))
+    })
 }
+
+/// Verdicts under which connections have no entry, and what they become when replies need one.
+const TRACKED: [(Kind, Kind); 2] = [(Kind::Allow, Kind::AllowTracked), (Kind::Service, Kind::ServiceTracked)];
 
 /// The entries that the endpoint's connections need under the policy of `next`. `now` is in ticks.
 #[must_use]
@@ -126,33 +133,48 @@ pub fn adopt(
     sockets: &[Socket],
     now: u32,
 ) -> Vec<(ConnectionKey, Connection)> {
-    let generation = next.image.state.generation;
     let entry = |socket: &Socket| {
-        let (_, group) = locate(next, &socket.remote, generation)?;
-        let (opener, port) = if socket.accepted {
-            (Direction::Ingress, socket.local_port)
-        } else {
-            (Direction::Egress, socket.remote_port)
+        let opener = if socket.accepted { Direction::Ingress } else { Direction::Egress };
+        let word = verdict(next, endpoint, socket, opener)?;
+        let new = Connection { seen: now, opener: opener as u8, ..Connection::default() };
+        let connection = match word.kind() {
+            Kind::AllowTracked | Kind::ServiceTracked => Connection {
+                generation: next.image.state.generation,
+                rule: word.number(),
+                state: if word.translates() { Connection::SERVICE } else { 0 },
+                ..new
+            },
+            Kind::Allow | Kind::Service => return None,
+            // No policy has judged it, so it lets nothing pass. It keeps the other end, which may open connections of
+            // its own, from taking this one over with its next answer.
+            _ => {
+                let answers = verdict(next, endpoint, socket, opener.opposite())?.kind();
+                TRACKED.iter().find(|(_, with)| *with == answers)?;
+                new
+            }
         };
-        let row = endpoint.row(generation, opener);
-        let word = decide(next, (row.base, row.len), group, port_key(protocol::TCP, port));
         let key = ConnectionKey {
             endpoint: endpoint.id,
             remote: socket.remote,
             local_port: socket.local_port,
             remote_port: socket.remote_port,
-            protocol: protocol::TCP,
+            protocol: socket.protocol,
         };
-        let connection = Connection {
-            generation,
-            seen: now,
-            rule: word.number(),
-            opener: opener as u8,
-            ..Connection::default()
-        };
-        (word.kind() == Kind::AllowTracked).then_some((key, connection))
+        Some((key, connection))
     };
     sockets.iter().filter_map(entry).collect()
+}
+
+/// What the policy of `next` says of the connection if it is opened in `direction`; nothing of an unknown peer.
+fn verdict(next: &Memory, endpoint: &Endpoint, socket: &Socket, direction: Direction) -> Option<Word> {
+    let generation = next.image.state.generation;
+    let (_, group) = locate(next, &socket.remote, generation)?;
+    let port = match direction {
+        Direction::Ingress => socket.local_port,
+        Direction::Egress => socket.remote_port,
+    };
+    let row = endpoint.row(generation, direction);
+    Some(decide(next, (row.base, row.len), group, port_key(socket.protocol, port)))
 }
 
 #[cfg(test)]
@@ -206,7 +228,7 @@ mod tests {
 
     #[test]
     fn sockets_are_listed_only_where_one_may_need_an_entry_that_it_did_not() {
-        use Kind::{Allow, AllowTracked, DefaultDeny, Empty, Ports};
+        use Kind::{Allow, AllowTracked, DefaultDeny, Empty, Ports, Service, ServiceTracked};
         let moves = |from, to| Op::BlockPeer(1, Peer { identity: 1, groups: [from, to] });
         for (was, is, ops, wanted) in [
             // The pod becomes isolated in the other direction.
@@ -219,6 +241,8 @@ mod tests {
             // A part of group 1 becomes group 2.
             (&[Empty, Allow], &[Empty, Allow, AllowTracked], &[], false),
             (&[Empty, Allow], &[Empty, Allow, AllowTracked], &[moves(1, 2)], true),
+            (&[Empty, Service], &[Empty, ServiceTracked], &[], true),
+            (&[Empty, Service], &[Empty, AllowTracked], &[], false),
             // An address that a prefix had before: nobody knows which.
             (&[Empty, Allow], &[Empty, Allow, AllowTracked], &[moves(Peer::ABSENT, 2)], true),
         ] {

@@ -13,8 +13,9 @@ use isolator_common::packet::Start;
 use isolator_common::policy::{Direction, Word};
 use isolator_common::reason::Reason;
 use isolator_common::tables::Tables;
+use isolator_common::untracked::{Untracked, place};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Packets and bytes, as COUNTERS keeps them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub struct Memory {
     half_open: RefCell<BTreeMap<ConnectionKey, Connection>>,
     fragments: RefCell<BTreeMap<FragmentKey, Ports>>,
     counters: RefCell<BTreeMap<(u32, Direction, Reason), Count>>,
-    seen: RefCell<BTreeSet<u32>>,
+    untracked: RefCell<BTreeMap<u32, Untracked>>,
     events: RefCell<Vec<Event>>,
     now: Cell<u32>,
     full: Cell<bool>,
@@ -57,13 +58,20 @@ impl Memory {
         self.full.set(full);
     }
 
+    /// Writes entries of connections that have none, as the agent does.
+    pub fn adopt(&self, entries: &[(ConnectionKey, Connection)]) {
+        for (key, connection) in entries {
+            self.established.borrow_mut().entry(*key).or_insert(*connection);
+        }
+    }
+
     /// Everything that the programs wrote is gone; the image and the clock stay.
     pub fn forget_all(&self) {
         self.established.borrow_mut().clear();
         self.half_open.borrow_mut().clear();
         self.fragments.borrow_mut().clear();
         self.counters.borrow_mut().clear();
-        self.seen.borrow_mut().clear();
+        self.untracked.borrow_mut().clear();
         self.events.borrow_mut().clear();
     }
 
@@ -218,13 +226,12 @@ impl Tables for Memory {
         count.bytes += u64::from(bytes);
     }
 
-    /// Never forgets: time in memory is the caller's, who has [`Memory::forget_all`].
-    fn seen(&self, tag: u32) -> bool {
-        self.seen.borrow().contains(&tag)
+    fn untracked(&self, tag: u32) -> Untracked {
+        self.untracked.borrow().get(&place(tag)).copied().unwrap_or_default()
     }
 
-    fn mark_seen(&self, tag: u32) {
-        self.seen.borrow_mut().insert(tag);
+    fn note_untracked(&self, tag: u32, flow: Untracked) {
+        self.untracked.borrow_mut().insert(place(tag), flow);
     }
 
     fn may_report(&self, _endpoint: &Endpoint) -> bool {

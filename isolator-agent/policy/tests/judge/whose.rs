@@ -1,6 +1,9 @@
 //! Whose a connection is once its opener may not send any more. Not here: everything else about connections.
 
 use super::*;
+use isolator_common::conntrack::ConnectionKey;
+use isolator_common::endpoint::Marking;
+use isolator_policy::datapath::adopt::{Socket, adopt};
 
 /// Both ends may open connections. Then one of them may not send any more, and the other still answers.
 #[test]
@@ -43,4 +46,120 @@ fn who_may_not_send_any_more_still_answers_a_new_connection() {
     assert_eq!(at(&memory, Egress, &client(Frame::ACK)), Reason::DefaultDeny);
     assert_eq!(at(&memory, Ingress, &server(Frame::SYN)), Reason::New);
     assert_eq!(at(&memory, Egress, &client(Frame::SYN_ACK)), Reason::Reply);
+}
+
+/// As long as the opener tries, however long that is.
+#[test]
+fn a_denied_opener_that_goes_on_sending_keeps_its_connection_from_the_other_end() {
+    let open = || [all(Effect::AllowTracked), all(Effect::AllowTracked), all(Effect::Tenancy)];
+    let (question, answer) = (Frame::udp(PEER, POD, 40000, 53), Frame::udp(POD, PEER, 53, 40000));
+    let mut memory = node(open(), open());
+    assert_eq!(at(&memory, Ingress, &question), Reason::New);
+    assert_eq!(at(&memory, Egress, &answer), Reason::Reply);
+    enforce(&mut memory, &compiled(open(), closed(), [false; 2]));
+    let step = lifetime::OTHER / 2;
+    for second in (step..10 * lifetime::OTHER).step_by(step as usize) {
+        memory.set_now(second * TICKS);
+        assert_eq!(at(&memory, Egress, &answer), Reason::Allowed, "{second} s");
+        assert_eq!(at(&memory, Ingress, &question), Reason::DefaultDeny, "{second} s");
+    }
+    // It gives up, and the other end goes on: that is a flow of its own.
+    memory.set_now((10 * lifetime::OTHER + lifetime::OTHER) * TICKS);
+    assert_eq!(at(&memory, Egress, &answer), Reason::New);
+    assert_eq!(at(&memory, Ingress, &question), Reason::Reply);
+}
+
+/// A flow that needed no entry, until one end was isolated.
+#[test]
+fn a_late_answer_does_not_take_over_a_flow_that_had_no_entry() {
+    let free = || [all(Effect::Allow), all(Effect::Allow), all(Effect::Tenancy)];
+    let tracked = || [all(Effect::AllowTracked), all(Effect::Allow), all(Effect::Tenancy)];
+    let asked = |asker, other| {
+        [
+            [Frame::udp(asker, other, 40000, 53), Frame::udp(other, asker, 53, 40000)],
+            [
+                Frame::tcp(asker, other, 40000, 80, Frame::SYN),
+                Frame::tcp(other, asker, 80, 40000, Frame::SYN_ACK),
+            ],
+            [Frame::echo(asker, other, 7, false), Frame::echo(other, asker, 7, true)],
+        ]
+    };
+    for (opener, flows) in [(Ingress, asked(PEER, POD)), (Egress, asked(POD, PEER))] {
+        for [question, answer] in flows {
+            let mut memory = node(free(), free());
+            assert_eq!(at(&memory, opener, &question), Reason::Allowed);
+            let [egress, ingress] =
+                if opener == Egress { [closed(), tracked()] } else { [tracked(), closed()] };
+            enforce(&mut memory, &compiled(egress, ingress, [false; 2]));
+            for _ in 0..3 {
+                assert_eq!(at(&memory, opener.opposite(), &answer), Reason::Allowed, "{question:?}");
+                assert_eq!(at(&memory, opener, &question), Reason::DefaultDeny, "{question:?}");
+            }
+        }
+    }
+}
+
+/// A node port, the rest of the node is denied: what it answers must not make the connection the node's, or what the pod
+/// sends there would pass as a reply and nobody would judge the backend.
+#[test]
+fn an_answer_from_a_node_port_leaves_what_is_sent_there_to_the_second_judgement() {
+    let key = port_key(protocol::TCP, 80);
+    let (service, closed) = (verdict(Effect::ServiceTracked), verdict(Effect::DefaultDeny));
+    let port = CellSpec::ByPort([(0, closed), (key, service), (key + 1, closed)].into());
+    let rules = |outside| {
+        let egress = [port.clone(), all(Effect::DefaultDeny), all(Effect::Tenancy)];
+        compiled(egress, [all(Effect::AllowTracked), all(outside), all(Effect::Tenancy)], [true; 2])
+    };
+    let mut memory = Memory::default();
+    for outside in [Effect::DefaultDeny, Effect::AllowTracked] {
+        enforce(&mut memory, &rules(outside));
+        memory.image.marking = Marking::new(0xff00_0000).expect("one run of bits");
+        if outside == Effect::DefaultDeny {
+            assert_eq!(at(&memory, Egress, &client(Frame::SYN)), Reason::ToService);
+            assert_eq!(at(&memory, Ingress, &server(Frame::SYN_ACK)), Reason::Reply);
+        } else {
+            assert_eq!(at(&memory, Ingress, &server(Frame::ACK)), Reason::Allowed, "a late answer");
+        }
+        for _ in 0..2 {
+            assert_eq!(at(&memory, Egress, &client(Frame::ACK)), Reason::ToService, "{outside:?}");
+            assert_eq!(at(&memory, Ingress, &server(Frame::ACK)), Reason::Reply, "{outside:?}");
+        }
+    }
+}
+
+/// What the socket tables tell of connections in the middle, of which packets do not say who opened them.
+#[test]
+fn the_entries_of_sockets_say_whose_a_connection_is() {
+    let free = || [all(Effect::Allow), all(Effect::Allow), all(Effect::Tenancy)];
+    let tracked = || [all(Effect::AllowTracked), all(Effect::Allow), all(Effect::Tenancy)];
+    for accepted in [false, true] {
+        for (protocol, frame) in [
+            (protocol::TCP, (|from, to, a, b| Frame::tcp(from, to, a, b, Frame::ACK)) as fn(_, _, _, _) -> _),
+            (protocol::UDP, Frame::udp),
+        ] {
+            let socket = Socket { protocol, remote: PEER, local_port: 5000, remote_port: 6000, accepted };
+            let (sent, received) = (frame(POD, PEER, 5000, 6000), frame(PEER, POD, 6000, 5000));
+            let adopted = |memory: &Memory| -> Vec<(ConnectionKey, Connection)> {
+                adopt(memory, &memory.image.endpoints[&IFINDEX], &[socket], 0)
+            };
+            // Nothing goes in any more. Nobody but the socket knows who opened this.
+            let mut memory = node(free(), free());
+            enforce(&mut memory, &compiled(tracked(), closed(), [false; 2]));
+            let entries = adopted(&memory);
+            assert_eq!(entries.len(), 1);
+            memory.adopt(&entries);
+            for _ in 0..3 {
+                let (out, back) = if accepted {
+                    (Reason::Allowed, Reason::DefaultDeny)
+                } else {
+                    (Reason::Established, Reason::Reply)
+                };
+                assert_eq!(at(&memory, Ingress, &received), back, "{socket:?}");
+                assert_eq!(at(&memory, Egress, &sent), out, "{socket:?}");
+            }
+            // Where everything is open or everything closed, nothing needs an entry.
+            assert_eq!(adopted(&node(free(), free())), []);
+            assert_eq!(adopted(&node(closed(), closed())), []);
+        }
+    }
 }

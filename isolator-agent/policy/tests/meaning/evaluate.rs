@@ -46,23 +46,39 @@ pub(crate) fn side(
     (protocol, port): (u8, u16),
 ) -> (Side, Effect) {
     let verdict = verdict(cell(compiled, endpoint, direction, peer), protocol, port);
-    let allowed = matches!(
+    (
+        Side { allowed: passes(verdict.effect), by: compiled.reasons[verdict.reason.0 as usize].clone() },
         verdict.effect,
-        Effect::Allow | Effect::AllowTracked | Effect::Service | Effect::ServiceTracked
-    );
-    (Side { allowed, by: compiled.reasons[verdict.reason.0 as usize].clone() }, verdict.effect)
+    )
+}
+
+/// The effects of a cell, for whatever ports.
+fn effects(cell: &CellSpec) -> Vec<Effect> {
+    match cell {
+        CellSpec::All(verdict) => vec![verdict.effect],
+        CellSpec::ByPort(verdicts) => verdicts.iter().map(|(_, verdict)| verdict.effect).collect(),
+    }
+}
+
+fn passes(effect: Effect) -> bool {
+    matches!(effect, Effect::Allow | Effect::AllowTracked) || leaves(effect)
+}
+
+fn leaves(effect: Effect) -> bool {
+    matches!(effect, Effect::Service | Effect::ServiceTracked)
 }
 
 /// Whether a cell allows every port.
 pub(crate) fn is_open(cell: &CellSpec) -> bool {
-    let allows = |verdict: &VerdictSpec| {
-        matches!(
-            verdict.effect,
-            Effect::Allow | Effect::AllowTracked | Effect::Service | Effect::ServiceTracked
-        )
-    };
-    match cell {
-        CellSpec::All(verdict) => allows(verdict),
-        CellSpec::ByPort(verdicts) => verdicts.iter().all(|(_, verdict)| allows(verdict)),
-    }
+    effects(cell).into_iter().all(passes)
+}
+
+/// Whether a cell allows some port.
+pub(crate) fn lets_pass(cell: &CellSpec) -> bool {
+    effects(cell).into_iter().any(passes)
+}
+
+/// Whether a cell leaves some port to a second judgement.
+pub(crate) fn translates(cell: &CellSpec) -> bool {
+    effects(cell).into_iter().any(leaves)
 }

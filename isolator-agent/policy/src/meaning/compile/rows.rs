@@ -21,8 +21,8 @@ pub(super) struct Rows {
     wide: HashMap<usize, Vec<u32>>,
     /// Distinct cells without tracking.
     cells: Interner<CellSpec>,
-    /// By cell: whether it lets something pass, and whether everything.
-    passing: Vec<(bool, bool)>,
+    /// By cell.
+    passing: Vec<Passing>,
     reasons: Interner<By>,
     /// The programs in use.
     live: Vec<usize>,
@@ -32,6 +32,31 @@ pub(super) struct Rows {
     merged: Vec<Option<u32>>,
     /// By merged group: a group that is or was in it.
     examples: Vec<u32>,
+}
+
+/// What a cell lets pass: for good, or to a second judgement.
+#[derive(Clone, Copy, Debug)]
+struct Passing {
+    some: bool,
+    all: bool,
+    /// Something goes to a second judgement.
+    translated: bool,
+}
+
+impl Passing {
+    fn of(cell: &CellSpec) -> Passing {
+        let verdicts: &[(u32, VerdictSpec)] = match cell {
+            CellSpec::All(verdict) => &[(0, *verdict)],
+            CellSpec::ByPort(verdicts) => verdicts,
+        };
+        let service = |verdict: &VerdictSpec| verdict.effect == Effect::Service;
+        let passes = |verdict: &VerdictSpec| verdict.effect == Effect::Allow || service(verdict);
+        Passing {
+            some: verdicts.iter().any(|(_, verdict)| passes(verdict)),
+            all: verdicts.iter().all(|(_, verdict)| passes(verdict)),
+            translated: verdicts.iter().any(|(_, verdict)| service(verdict)),
+        }
+    }
 }
 
 /// What an update of [`Rows`] did.
@@ -62,7 +87,7 @@ impl Rows {
             maker.extend(row, &mut |verdicts| cells.number(spec(verdicts, reasons)));
         }
         let new = &self.cells.values()[self.passing.len()..];
-        self.passing.extend(new.iter().map(|cell| (allows(cell), is_open(cell))));
+        self.passing.extend(new.iter().map(Passing::of));
         self.merged.resize(groups.groups.len(), None);
         let living = (0..).zip(&groups.counts).filter(|(_, count)| **count > 0).map(|(group, _)| group);
         if live != self.live {
@@ -200,9 +225,12 @@ impl Rows {
         &self.reasons.values()[number as usize]
     }
 
-    /// Whether what a cell allows needs an entry, so that replies pass in the opposite cell.
+    /// Whether what a cell allows needs an entry, so that replies pass in the opposite cell. Where they would make one
+    /// there, which is for single ports of an address that are translated, they need to find one: it would be the peer's
+    /// and let what is sent there pass unjudged.
     fn needs_entry(&self, cell: u32, opposite: u32) -> bool {
-        self.passing[cell as usize].0 && !self.passing[opposite as usize].1
+        let (cell, opposite) = (self.passing[cell as usize], self.passing[opposite as usize]);
+        (cell.some && !opposite.all) || (cell.translated && opposite.some && !cell.all)
     }
 }
 
@@ -314,25 +342,6 @@ fn spec(verdicts: Verdicts, reasons: &mut Interner<By>) -> CellSpec {
     match numbered.as_slice() {
         [(_, only)] => CellSpec::All(*only),
         _ => CellSpec::ByPort(numbered.into()),
-    }
-}
-
-/// Whether packets go on: for good, or to their second judgement.
-fn may_send(verdict: &VerdictSpec) -> bool {
-    matches!(verdict.effect, Effect::Allow | Effect::Service)
-}
-
-fn is_open(cell: &CellSpec) -> bool {
-    match cell {
-        CellSpec::All(verdict) => may_send(verdict),
-        CellSpec::ByPort(verdicts) => verdicts.iter().all(|(_, verdict)| may_send(verdict)),
-    }
-}
-
-fn allows(cell: &CellSpec) -> bool {
-    match cell {
-        CellSpec::All(verdict) => may_send(verdict),
-        CellSpec::ByPort(verdicts) => verdicts.iter().any(|(_, verdict)| may_send(verdict)),
     }
 }
 

@@ -1,0 +1,91 @@
+//! Connections that run when one direction of an end is isolated: what both ends may send goes on, what the opener may not
+//! send any more stops, whoever sends first. Not here: flips under load (`flips`).
+
+use super::flips::{NODE, SERVICES, bare, enforce, network_policy, observe, with_services};
+use serde_json::{Value, json};
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
+
+/// The pod lets nothing in, or nothing out, but answers.
+fn isolated(app: &str, way: &str) -> Value {
+    network_policy(app, json!({"podSelector": {"matchLabels": {"app": app}}, "policyTypes": [way]}))
+}
+
+/// The opener may not send any more: by its own rules, by those of the other end.
+fn denials() -> [Value; 2] {
+    [isolated("friend", "Egress"), isolated("server", "Ingress")]
+}
+
+#[test]
+fn a_connection_that_waits_goes_on_when_its_endpoint_becomes_isolated() {
+    const PORT: u16 = 7000;
+    let Some(live) = with_services("nftables", &[PORT]) else { return };
+    let service = SocketAddr::new(SERVICES[0][0].parse().unwrap(), 8080);
+    let mut waiting =
+        [None, Some(service)].map(|through| live.connection("shop/server", "shop/friend", PORT, through));
+    // From now on the friend takes nothing in but answers. It has said nothing, and goes on saying nothing.
+    enforce(&live, &[NODE], &[isolated("friend", "Ingress")]);
+    for (server, client) in &mut waiting {
+        server.write_all(b"late answer\n").unwrap();
+        let mut heard = [0; 12];
+        client.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"late answer\n");
+    }
+}
+
+#[test]
+fn a_late_answer_does_not_keep_a_connection_whose_opener_is_denied() {
+    let Some(live) = bare() else { return };
+    // The first is not closed before the second is judged: its last packets would be taken for the other's.
+    let mut ends = Vec::new();
+    for (port, policy) in (7000..).zip(denials()) {
+        let (mut server, mut client) = live.connection("shop/server", "shop/friend", port, None);
+        let mut observer = observe(&live, NODE, &["--from-pod", "shop/friend", "--timeout", "30"]);
+        enforce(&live, &[NODE], std::slice::from_ref(&policy));
+        let mut heard = [0; 1];
+        server.write_all(b"a").unwrap();
+        client.read_exact(&mut heard).unwrap();
+        // Its acknowledgements are dropped as well; the observer may have met one of those.
+        client.write_all(b"b").unwrap();
+        let mut said = String::new();
+        observer.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        observer.wait().unwrap();
+        assert!(said.contains(&format!(":{port} ")) && said.contains("default deny"), "{policy}: {said:?}");
+        server.set_nonblocking(true).unwrap();
+        let passed = server.read(&mut heard);
+        assert!(
+            passed.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock),
+            "{policy}: what is denied has passed: {passed:?}"
+        );
+        server.set_nonblocking(false).unwrap();
+        enforce(&live, &[NODE], &[]);
+        server.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"b", "{policy}: goes on where it stopped");
+        ends.push((server, client));
+    }
+}
+
+/// The server's socket has no peer, so no table shows whose flow it is; packets have.
+#[test]
+fn a_late_answer_does_not_keep_a_flow_whose_opener_is_denied() {
+    let Some(live) = bare() else { return };
+    let (server, client) = live.datagrams("shop/server", "shop/friend", 7000);
+    let mut heard = [0; 8];
+    let mut hear = || {
+        let (length, from) = server.recv_from(&mut heard).unwrap();
+        (String::from_utf8_lossy(&heard[..length]).into_owned(), from)
+    };
+    client.send(b"ask").unwrap();
+    let (_, from) = hear();
+    for policy in denials() {
+        enforce(&live, &[NODE], std::slice::from_ref(&policy));
+        for _ in 0..3 {
+            server.send_to(b"late", from).unwrap();
+            assert_eq!(client.recv(&mut [0; 8]).unwrap(), 4, "{policy}: the server may send");
+            client.send(b"denied").unwrap();
+        }
+        enforce(&live, &[NODE], &[]);
+        client.send(b"again").unwrap();
+        assert_eq!(hear().0, "again", "{policy}: what was denied has not passed");
+    }
+}
