@@ -35,6 +35,9 @@ use tracing::{error, info, warn};
 
 mod hold;
 mod repair;
+mod said;
+
+use self::said::Said;
 
 /// The node's enforcement.
 pub struct Enforcer {
@@ -66,6 +69,7 @@ pub struct Enforcer {
     took: Phases,
     /// When the first sign was seen of what is not enforced yet.
     seen: Option<Instant>,
+    said: Said,
     measured: Measured,
     patrol: Patrol,
     /// Differences that are somebody else's, and the turn that saw them last.
@@ -132,6 +136,7 @@ impl Enforcer {
             published: watch::Sender::default(),
             took: Phases::default(),
             seen: None,
+            said: Said::default(),
             measured: Measured::default(),
             patrol: Patrol::default(),
             foreign: Vec::new(),
@@ -362,15 +367,18 @@ impl Enforcer {
                         self.measured.programming.observe(seen.elapsed().as_secs_f64());
                     }
                     self.status.last_change_ms = now_ms();
-                    info!(
-                        generation = next.state.generation,
-                        writes = applied.writes,
-                        compile_us = self.status.compile_us,
-                        apply_us = self.status.apply_us,
-                        endpoints = compiled.endpoints.len(),
-                        groups = compiled.groups,
-                        "enforced"
-                    );
+                    if let Some(changes) = self.said.one_more(Instant::now()) {
+                        info!(
+                            generation = next.state.generation,
+                            changes,
+                            writes = applied.writes,
+                            compile_us = self.status.compile_us,
+                            apply_us = self.status.apply_us,
+                            endpoints = compiled.endpoints.len(),
+                            groups = compiled.groups,
+                            "enforced"
+                        );
+                    }
                 }
                 Err(failed) => {
                     self.fail("write-failed", failed.to_string());

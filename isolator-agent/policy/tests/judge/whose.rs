@@ -91,7 +91,9 @@ fn a_late_answer_does_not_take_over_a_flow_that_had_no_entry() {
             let [egress, ingress] =
                 if opener == Egress { [closed(), tracked()] } else { [tracked(), closed()] };
             enforce(&mut memory, &compiled(egress, ingress, [false; 2]));
-            for _ in 0..3 {
+            // As long as both go on.
+            for round in 0..20 {
+                memory.set_now(round * lifetime::OTHER / 2 * TICKS);
                 assert_eq!(at(&memory, opener.opposite(), &answer), Reason::Allowed, "{question:?}");
                 assert_eq!(at(&memory, opener, &question), Reason::DefaultDeny, "{question:?}");
             }
