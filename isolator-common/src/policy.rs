@@ -58,18 +58,17 @@ pub enum Kind {
     DefaultDeny = 2,
     /// Different tenants; the number names the guard.
     Tenancy = 3,
-    /// Allowed, and the opposite direction allows this peer everything: replies need no entry.
+    /// Allowed, and both directions allow this peer everything: a connection needs no entry.
     Allow = 4,
-    /// Allowed; replies need a connection entry.
+    /// Allowed; the connection needs an entry.
     AllowTracked = 5,
     /// The number is the index of a port set's header in the interval table.
     Ports = 6,
     /// Handed to a local proxy whose number follows. Denied until something produces it.
     Redirect = 7,
-    /// A Service address: judged after its translation (`docs/adr/0006-services.md`). Replies from it need no
-    /// entry.
+    /// A Service address: judged after its translation (`docs/adr/0006-services.md`). A connection needs no entry.
     Service = 8,
-    /// The same; replies need a connection entry.
+    /// The same; the connection needs an entry.
     ServiceTracked = 9,
 }
 

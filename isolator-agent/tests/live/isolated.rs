@@ -89,3 +89,49 @@ fn a_late_answer_does_not_keep_a_flow_whose_opener_is_denied() {
         assert_eq!(hear().0, "again", "{policy}: what was denied has not passed");
     }
 }
+
+/// The server is isolated from the start, with an opening for the friend, and may send where it likes. The opening goes.
+#[test]
+fn what_a_server_answers_does_not_keep_a_connection_that_it_may_not_take_any_more() {
+    let Some(live) = bare() else { return };
+    const PORT: u16 = 7000;
+    let opening = |app: &str| {
+        let ports: Vec<Value> =
+            ["TCP", "UDP"].iter().map(|protocol| json!({"protocol": protocol, "port": PORT})).collect();
+        let from = json!([{"podSelector": {"matchLabels": {"app": app}}}]);
+        let rules = json!({"podSelector": {"matchLabels": {"app": "server"}}, "policyTypes": ["Ingress"],
+            "ingress": [{"from": from, "ports": ports}]});
+        network_policy("server", rules)
+    };
+    enforce(&live, &[NODE], &[opening("friend")]);
+    let (mut server, mut client) = live.connection("shop/server", "shop/friend", PORT, None);
+    let (serves, asks) = live.datagrams("shop/server", "shop/friend", PORT);
+    let mut heard = [0; 1];
+    let mut asked = [0; 8];
+    asks.send(b"ask").unwrap();
+    let (_, from) = serves.recv_from(&mut asked).unwrap();
+    for _ in 0..3 {
+        client.write_all(b"a").unwrap();
+        server.read_exact(&mut heard).unwrap();
+        server.write_all(b"a").unwrap();
+        client.read_exact(&mut heard).unwrap();
+        serves.send_to(b"answer", from).unwrap();
+        asks.recv(&mut asked).unwrap();
+    }
+    enforce(&live, &[NODE], &[opening("left")]);
+    server.write_all(b"a").unwrap();
+    client.read_exact(&mut heard).unwrap();
+    asks.send(b"denied").unwrap();
+    client.write_all(b"b").unwrap();
+    let observer =
+        observe(&live, NODE, &["--from-pod", "shop/friend", "--protocol", "tcp", "--timeout", "30"]);
+    let said = String::from_utf8(observer.wait_with_output().unwrap().stdout).unwrap();
+    assert!(said.contains("default deny"), "{said:?}");
+    server.set_nonblocking(true).unwrap();
+    let passed = server.read(&mut heard);
+    assert!(passed.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "{passed:?}");
+    enforce(&live, &[NODE], &[opening("friend")]);
+    asks.send(b"again").unwrap();
+    let length = serves.recv(&mut asked).unwrap();
+    assert_eq!(&asked[..length], b"again", "what was denied has not passed");
+}

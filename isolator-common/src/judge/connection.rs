@@ -97,7 +97,7 @@ fn note<T: Tables>(tables: &T, seen: &Seen, found: &Found, answered: bool) {
     }
 }
 
-/// A forward packet that policy allows and whose replies need an entry.
+/// A forward packet that policy allows and whose connection needs an entry.
 #[inline(always)]
 pub(super) fn track<T: Tables>(tables: &T, scratch: &mut Scratch) {
     let rule = scratch.judged.word.number();

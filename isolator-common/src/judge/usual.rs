@@ -40,10 +40,14 @@ pub fn usual<T: Tables, B: Bytes>(tables: &T, bytes: B, arrival: Arrival) -> Opt
         return None;
     }
     let row = endpoint.row(state.generation, direction);
-    let outcome = if row.flags & Row::CONNECTION_FIRST != 0 {
-        known(tables, endpoint, &packet, state, direction)?
+    let first = if row.flags & Row::CONNECTION_FIRST != 0 {
+        known(tables, endpoint, &packet, state, direction)
     } else {
-        allowed(tables, endpoint, &packet, state, (row, direction))?
+        None
+    };
+    let outcome = match first {
+        Some(outcome) => outcome,
+        None => allowed(tables, endpoint, &packet, state, (row, direction))?,
     };
     tables.count(endpoint, direction, outcome.reason, length);
     Some(outcome)

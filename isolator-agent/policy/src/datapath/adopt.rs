@@ -29,10 +29,13 @@ pub struct Socket {
 
 /// Endpoints that are judged by other rows after the switch than before, so that connections which needed no entry
 /// may need one. `ops` lead from `previous` to `next`. Few edits are such, and to list a pod's sockets takes
-/// milliseconds: the kernel looks through those of all pods.
+/// milliseconds: the kernel looks through those of all pods. Where nothing was enforced before, all pods may have some.
 pub fn changed<'a>(previous: &'a Image, next: &'a Image, ops: &[Op]) -> impl Iterator<Item = &'a Endpoint> {
     let moved = Moved::new(previous.state.generation, ops);
     next.endpoints.values().filter(move |endpoint| {
+        if previous.state.generation == 0 {
+            return true;
+        }
         let Some(before) = previous.endpoints.get(&endpoint.ifindex) else { return false };
         before.id == endpoint.id
             && Direction::BOTH.into_iter().any(|direction| {
@@ -224,6 +227,12 @@ mod tests {
         };
         let (was, is) = (image(WAS, 16, &words(was)), image(WAS + 1, 32, &words(is)));
         changed(&was, &is, ops).count() == 1
+    }
+
+    #[test]
+    fn sockets_of_all_are_listed_before_anything_is_enforced() {
+        let next = image(1, 16, &[Word::default()]);
+        assert_eq!(changed(&Image::default(), &next, &[]).count(), 1);
     }
 
     #[test]

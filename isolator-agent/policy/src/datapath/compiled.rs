@@ -147,12 +147,12 @@ pub enum Effect {
     DefaultDeny,
     /// Different tenants.
     Tenancy,
-    /// Allowed, and the opposite direction allows this group everything.
+    /// Allowed, and both directions allow this group everything.
     Allow,
-    /// Allowed; replies need an entry.
+    /// Allowed; the connection needs an entry.
     AllowTracked,
-    /// A Service address: judged after translation. The opposite direction allows it everything.
+    /// A Service address: judged after translation. Both directions allow it everything.
     Service,
-    /// The same; replies need an entry.
+    /// The same; the connection needs an entry.
     ServiceTracked,
 }

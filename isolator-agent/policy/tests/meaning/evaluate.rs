@@ -52,33 +52,14 @@ pub(crate) fn side(
     )
 }
 
-/// The effects of a cell, for whatever ports.
-fn effects(cell: &CellSpec) -> Vec<Effect> {
-    match cell {
-        CellSpec::All(verdict) => vec![verdict.effect],
-        CellSpec::ByPort(verdicts) => verdicts.iter().map(|(_, verdict)| verdict.effect).collect(),
-    }
-}
-
 fn passes(effect: Effect) -> bool {
-    matches!(effect, Effect::Allow | Effect::AllowTracked) || leaves(effect)
-}
-
-fn leaves(effect: Effect) -> bool {
-    matches!(effect, Effect::Service | Effect::ServiceTracked)
+    matches!(effect, Effect::Allow | Effect::AllowTracked | Effect::Service | Effect::ServiceTracked)
 }
 
 /// Whether a cell allows every port.
 pub(crate) fn is_open(cell: &CellSpec) -> bool {
-    effects(cell).into_iter().all(passes)
-}
-
-/// Whether a cell allows some port.
-pub(crate) fn lets_pass(cell: &CellSpec) -> bool {
-    effects(cell).into_iter().any(passes)
-}
-
-/// Whether a cell leaves some port to a second judgement.
-pub(crate) fn translates(cell: &CellSpec) -> bool {
-    effects(cell).into_iter().any(leaves)
+    match cell {
+        CellSpec::All(verdict) => passes(verdict.effect),
+        CellSpec::ByPort(verdicts) => verdicts.iter().all(|(_, verdict)| passes(verdict.effect)),
+    }
 }

@@ -157,11 +157,12 @@ pub(crate) fn mixed(a: &Knobs, b: &Knobs, mask: &[u8]) -> Knobs {
     }
 }
 
-/// The cells of a row, with `Allow` where the row of the opposite direction allows the group everything.
+/// The cells of a row, with `Allow` where it and the row of the opposite direction allow the group everything.
 fn row(cells: &[Cell], opposite: &[Cell], rotate: u8) -> Vec<CellSpec> {
     let mut specs = vec![CellSpec::ByPort([].into()); GROUPS as usize];
     for (group, (cell, other)) in cells.iter().zip(opposite).enumerate() {
-        let allow = if other[..] == [(0, true)] { Effect::Allow } else { Effect::AllowTracked };
+        let open = |cell: &Cell| cell[..] == [(0, true)];
+        let allow = if open(cell) && open(other) { Effect::Allow } else { Effect::AllowTracked };
         let verdict = |allowed: bool| VerdictSpec {
             effect: if allowed { allow } else { Effect::DefaultDeny },
             reason: ReasonIndex(u32::from(allowed) + 2 * (group as u32 % 2)),

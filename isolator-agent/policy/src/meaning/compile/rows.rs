@@ -39,8 +39,6 @@ pub(super) struct Rows {
 struct Passing {
     some: bool,
     all: bool,
-    /// Something goes to a second judgement.
-    translated: bool,
 }
 
 impl Passing {
@@ -49,13 +47,9 @@ impl Passing {
             CellSpec::All(verdict) => &[(0, *verdict)],
             CellSpec::ByPort(verdicts) => verdicts,
         };
-        let service = |verdict: &VerdictSpec| verdict.effect == Effect::Service;
-        let passes = |verdict: &VerdictSpec| verdict.effect == Effect::Allow || service(verdict);
-        Passing {
-            some: verdicts.iter().any(|(_, verdict)| passes(verdict)),
-            all: verdicts.iter().all(|(_, verdict)| passes(verdict)),
-            translated: verdicts.iter().any(|(_, verdict)| service(verdict)),
-        }
+        let passes =
+            |(_, verdict): &(u32, VerdictSpec)| matches!(verdict.effect, Effect::Allow | Effect::Service);
+        Passing { some: verdicts.iter().any(passes), all: verdicts.iter().all(passes) }
     }
 }
 
@@ -225,12 +219,11 @@ impl Rows {
         &self.reasons.values()[number as usize]
     }
 
-    /// Whether what a cell allows needs an entry, so that replies pass in the opposite cell. Where they would make one
-    /// there, which is for single ports of an address that are translated, they need to find one: it would be the peer's
-    /// and let what is sent there pass unjudged.
+    /// Whether what a cell allows needs an entry: so that replies pass in the opposite cell, or because they would make
+    /// one there, by which the connection would be the other end's (`docs/adr/0005-connections-without-an-entry.md`).
     fn needs_entry(&self, cell: u32, opposite: u32) -> bool {
         let (cell, opposite) = (self.passing[cell as usize], self.passing[opposite as usize]);
-        (cell.some && !opposite.all) || (cell.translated && opposite.some && !cell.all)
+        cell.some && !(cell.all && opposite.all)
     }
 }
 

@@ -185,14 +185,14 @@ impl State {
             let mut writer = rows.writer();
             let mut endpoints = std::collections::BTreeMap::new();
             for (key, local) in &selection.local {
-                let isolates = |program: usize| selection.isolates(program);
+                let isolated = local.programs.into_iter().any(|program| selection.isolates(program));
                 let spec = EndpointSpec {
                     identity: identities.of_pod(&local.pod),
                     tenant: snapshot.tenant_of(&key.namespace).map_or(0, tenant_number),
                     addrs: local.pod.addrs(),
                     rows: writer.pair(local.programs),
-                    // What an isolated direction answers to needs entries, whatever few peers it admits freely.
-                    connection_first: [isolates(local.programs[1]), isolates(local.programs[0])],
+                    // Its connections need entries, but for those of the few peers that it admits freely.
+                    connection_first: [isolated; 2],
                 };
                 endpoints.insert(key.clone(), spec);
             }

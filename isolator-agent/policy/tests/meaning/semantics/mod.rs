@@ -132,7 +132,7 @@ fn the_connection_table_comes_first_where_replies_need_it() {
     let snapshot = snapshot(cluster().into_iter().chain([ingress("ops/np", "app=db", rules)]).collect());
     let compiled = compile(&snapshot, "n2");
     // What ops/db sends is answered through its isolated ingress; what it receives is answered freely.
-    assert_eq!(compiled.endpoints[&pod_key("ops/db")].connection_first, [true, false]);
+    assert_eq!(compiled.endpoints[&pod_key("ops/db")].connection_first, [true, true]);
     assert_eq!(compiled.endpoints[&pod_key("lab/web")].connection_first, [false, false]);
 }
 
