@@ -1,5 +1,5 @@
 //! Connections: keys in one canonical order, entries, and the pure step from one packet to the next
-//! entry. Only connections whose replies policy would not allow by itself are remembered. Not here:
+//! entry. Connections are remembered unless policy allows both directions everything. Not here:
 //! look-ups and evictions; the kernel's LRU maps do both.
 
 use crate::addr::Addr;
