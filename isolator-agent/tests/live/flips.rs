@@ -53,7 +53,7 @@ fn leaving(other: &str) -> [Value; 2] {
     [of("friend", [to("server", 80), to(other, 81)]), of("captive", [to(other, 80), to("server", 81)])]
 }
 
-fn objects() -> Vec<Value> {
+pub(super) fn objects() -> Vec<Value> {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
     let client = |name: &str| pod(name, name, NODE, &[]);
     let server = pod("server", "server", NODE, &[80, 81]);

@@ -1,7 +1,7 @@
 //! Connections that run when one direction of an end is isolated: what both ends may send goes on, what the opener may not
 //! send any more stops, whoever sends first. Not here: flips under load (`flips`).
 
-use super::flips::{NODE, SERVICES, bare, enforce, network_policy, observe, with_services};
+use super::flips::{NODE, SERVICES, bare, enforce, network_policy, objects, observe, with_services};
 use serde_json::{Value, json};
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -134,4 +134,31 @@ fn what_a_server_answers_does_not_keep_a_connection_that_it_may_not_take_any_mor
     asks.send(b"again").unwrap();
     let length = serves.recv(&mut asked).unwrap();
     assert_eq!(&asked[..length], b"again", "what was denied has not passed");
+}
+
+/// The server takes in its friends alone, whatever they send. One of them is a friend no more.
+#[test]
+fn a_connection_of_a_peer_that_is_relabelled_stops() {
+    let Some(live) = bare() else { return };
+    let from = json!([{"podSelector": {"matchLabels": {"app": "friend"}}}]);
+    let friends = json!({"podSelector": {"matchLabels": {"app": "server"}}, "policyTypes": ["Ingress"],
+        "ingress": [{"from": from}]});
+    enforce(&live, &[NODE], &[network_policy("server", friends)]);
+    let (mut server, mut client) = live.connection("shop/server", "shop/friend", 7000, None);
+    let before = live.generation(NODE);
+    let mut others = objects();
+    let friend = others.iter_mut().find(|object| object["metadata"]["name"] == "friend").unwrap();
+    friend["metadata"]["labels"]["app"] = json!("stranger");
+    live.put("cluster", &others);
+    live.until(NODE, "a change", |status| status["generation"].as_u64().unwrap() > before);
+    let mut heard = [0; 1];
+    server.write_all(b"a").unwrap();
+    client.read_exact(&mut heard).unwrap();
+    client.write_all(b"b").unwrap();
+    let observer = observe(&live, NODE, &["--from-pod", "shop/friend", "--timeout", "30"]);
+    let said = String::from_utf8(observer.wait_with_output().unwrap().stdout).unwrap();
+    assert!(said.contains("default deny"), "{said:?}");
+    server.set_nonblocking(true).unwrap();
+    let passed = server.read(&mut heard);
+    assert!(passed.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "{passed:?}");
 }

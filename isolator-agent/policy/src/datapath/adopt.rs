@@ -27,8 +27,8 @@ pub struct Socket {
     pub accepted: bool,
 }
 
-/// Endpoints that are judged by other rows after the switch than before, so that connections which needed no entry
-/// may need one. `ops` lead from `previous` to `next`. Few edits are such, and to list a pod's sockets takes
+/// Endpoints whose connections needed no entry before the switch and may need one after it: their rows are others, or
+/// a peer is in another group. `ops` lead from `previous` to `next`. Few edits are such, and to list a pod's sockets takes
 /// milliseconds: the kernel looks through those of all pods. Where nothing was enforced before, all pods may have some.
 pub fn changed<'a>(previous: &'a Image, next: &'a Image, ops: &[Op]) -> impl Iterator<Item = &'a Endpoint> {
     let moved = Moved::new(previous.state.generation, ops);
@@ -41,7 +41,7 @@ pub fn changed<'a>(previous: &'a Image, next: &'a Image, ops: &[Op]) -> impl Ite
             && Direction::BOTH.into_iter().any(|direction| {
                 let (was, is) =
                     (Cells::new(previous, before, direction), Cells::new(next, endpoint, direction));
-                was.row != is.row && needs(&was, &is, &moved)
+                needs(&was, &is, &moved)
             })
     })
 }
@@ -50,7 +50,8 @@ pub fn changed<'a>(previous: &'a Image, next: &'a Image, ops: &[Op]) -> impl Ite
 struct Moved {
     /// From, to.
     groups: BTreeSet<(u32, u32)>,
-    /// Some come or go, so that a prefix had or gets them: anything may become anything.
+    /// Some come or go, so that a prefix had or gets them: anything may become anything. Pods come and go all the time,
+    /// and without connections, so that under the same row this counts for nothing.
     unclear: bool,
 }
 
@@ -117,11 +118,14 @@ impl<'a> Cells<'a> {
 fn needs(was: &Cells<'_>, is: &Cells<'_>, moved: &Moved) -> bool {
     TRACKED.into_iter().any(|(without, with)| {
         let became = |from, to| was.has(from, without) && is.has(to, with);
-        if moved.unclear {
-            return was.groups().any(|from| was.has(from, without)) && is.groups().any(|to| is.has(to, with));
-        }
-        is.groups().any(|group| became(group, group))
-            || moved.groups.iter().any(|(from, to)| became(*from, *to))
+        let by_row = || {
+            if moved.unclear {
+                let had = was.groups().any(|from| was.has(from, without));
+                return had && is.groups().any(|to| is.has(to, with));
+            }
+            is.groups().any(|group| became(group, group))
+        };
+        (was.row != is.row && by_row()) || moved.groups.iter().any(|(from, to)| became(*from, *to))
     })
 }
 
@@ -218,14 +222,16 @@ mod tests {
         Interval { start, word: Word::new(kind, 1) }.pack()
     }
 
-    fn looked_at(was: &[Kind], is: &[Kind], ops: &[Op]) -> bool {
+    /// `None` for `is`: the row stays.
+    fn looked_at(was: &[Kind], is: Option<&[Kind]>, ops: &[Op]) -> bool {
         let words = |kinds: &[Kind]| {
             kinds
                 .iter()
                 .map(|kind| Word::new(*kind, if *kind == Kind::Ports { 8 } else { 1 }))
                 .collect::<Vec<_>>()
         };
-        let (was, is) = (image(WAS, 16, &words(was)), image(WAS + 1, 32, &words(is)));
+        let base = if is.is_some() { 32 } else { 16 };
+        let (was, is) = (image(WAS, 16, &words(was)), image(WAS + 1, base, &words(is.unwrap_or(was))));
         changed(&was, &is, ops).count() == 1
     }
 
@@ -255,7 +261,14 @@ mod tests {
             // An address that a prefix had before: nobody knows which.
             (&[Empty, Allow], &[Empty, Allow, AllowTracked], &[moves(Peer::ABSENT, 2)], true),
         ] {
-            assert_eq!(looked_at(was, is, ops), wanted, "{was:?} {is:?} {ops:?}");
+            assert_eq!(looked_at(was, Some(is), ops), wanted, "{was:?} {is:?} {ops:?}");
+        }
+        // A peer is relabelled; pods come and go.
+        let row = [Empty, Allow, AllowTracked];
+        for (from, to, wanted) in
+            [(1, 2, true), (2, 1, false), (Peer::ABSENT, 2, false), (1, Peer::ABSENT, false)]
+        {
+            assert_eq!(looked_at(&row, None, &[moves(from, to)]), wanted, "{from} {to}");
         }
     }
 }
