@@ -2,9 +2,10 @@
 //! send any more stops, whoever sends first. Not here: flips under load (`flips`).
 
 use super::flips::{NODE, SERVICES, bare, enforce, network_policy, objects, observe, with_services};
+use super::lab::Live;
 use serde_json::{Value, json};
 use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 
 /// The pod lets nothing in, or nothing out, but answers.
 fn isolated(app: &str, way: &str) -> Value {
@@ -14,6 +15,26 @@ fn isolated(app: &str, way: &str) -> Value {
 /// The opener may not send any more: by its own rules, by those of the other end.
 fn denials() -> [Value; 2] {
     [isolated("friend", "Egress"), isolated("server", "Ingress")]
+}
+
+/// What the server says late arrives, what the client says is dropped.
+fn stops(live: &Live, server: &mut TcpStream, client: &mut TcpStream, why: &str) {
+    let mut heard = [0; 1];
+    server.write_all(b"a").unwrap();
+    client.read_exact(&mut heard).unwrap();
+    client.write_all(b"b").unwrap();
+    // It is sent again and again.
+    let observer =
+        observe(live, NODE, &["--from-pod", "shop/friend", "--protocol", "tcp", "--timeout", "30"]);
+    let said = String::from_utf8(observer.wait_with_output().unwrap().stdout).unwrap();
+    assert!(said.contains("default deny"), "{why}: {said:?}");
+    server.set_nonblocking(true).unwrap();
+    let passed = server.read(&mut heard);
+    assert!(
+        passed.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock),
+        "{why}: what is denied has passed: {passed:?}"
+    );
+    server.set_nonblocking(false).unwrap();
 }
 
 #[test]
@@ -40,24 +61,9 @@ fn a_late_answer_does_not_keep_a_connection_whose_opener_is_denied() {
     let mut ends = Vec::new();
     for (port, policy) in (7000..).zip(denials()) {
         let (mut server, mut client) = live.connection("shop/server", "shop/friend", port, None);
-        let mut observer = observe(&live, NODE, &["--from-pod", "shop/friend", "--timeout", "30"]);
         enforce(&live, &[NODE], std::slice::from_ref(&policy));
+        stops(&live, &mut server, &mut client, &policy.to_string());
         let mut heard = [0; 1];
-        server.write_all(b"a").unwrap();
-        client.read_exact(&mut heard).unwrap();
-        // Its acknowledgements are dropped as well; the observer may have met one of those.
-        client.write_all(b"b").unwrap();
-        let mut said = String::new();
-        observer.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-        observer.wait().unwrap();
-        assert!(said.contains(&format!(":{port} ")) && said.contains("default deny"), "{policy}: {said:?}");
-        server.set_nonblocking(true).unwrap();
-        let passed = server.read(&mut heard);
-        assert!(
-            passed.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock),
-            "{policy}: what is denied has passed: {passed:?}"
-        );
-        server.set_nonblocking(false).unwrap();
         enforce(&live, &[NODE], &[]);
         server.read_exact(&mut heard).unwrap();
         assert_eq!(&heard, b"b", "{policy}: goes on where it stopped");
@@ -119,17 +125,8 @@ fn what_a_server_answers_does_not_keep_a_connection_that_it_may_not_take_any_mor
         asks.recv(&mut asked).unwrap();
     }
     enforce(&live, &[NODE], &[opening("left")]);
-    server.write_all(b"a").unwrap();
-    client.read_exact(&mut heard).unwrap();
     asks.send(b"denied").unwrap();
-    client.write_all(b"b").unwrap();
-    let observer =
-        observe(&live, NODE, &["--from-pod", "shop/friend", "--protocol", "tcp", "--timeout", "30"]);
-    let said = String::from_utf8(observer.wait_with_output().unwrap().stdout).unwrap();
-    assert!(said.contains("default deny"), "{said:?}");
-    server.set_nonblocking(true).unwrap();
-    let passed = server.read(&mut heard);
-    assert!(passed.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "{passed:?}");
+    stops(&live, &mut server, &mut client, "the opening is closed");
     enforce(&live, &[NODE], &[opening("friend")]);
     asks.send(b"again").unwrap();
     let length = serves.recv(&mut asked).unwrap();
@@ -151,14 +148,16 @@ fn a_connection_of_a_peer_that_is_relabelled_stops() {
     friend["metadata"]["labels"]["app"] = json!("stranger");
     live.put("cluster", &others);
     live.until(NODE, "a change", |status| status["generation"].as_u64().unwrap() > before);
-    let mut heard = [0; 1];
-    server.write_all(b"a").unwrap();
-    client.read_exact(&mut heard).unwrap();
-    client.write_all(b"b").unwrap();
-    let observer = observe(&live, NODE, &["--from-pod", "shop/friend", "--timeout", "30"]);
-    let said = String::from_utf8(observer.wait_with_output().unwrap().stdout).unwrap();
-    assert!(said.contains("default deny"), "{said:?}");
-    server.set_nonblocking(true).unwrap();
-    let passed = server.read(&mut heard);
-    assert!(passed.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "{passed:?}");
+    stops(&live, &mut server, &mut client, "relabelled");
+}
+
+/// Connections are there before anybody enforces anything.
+#[test]
+fn a_connection_that_the_first_policy_denies_stops_when_an_agent_starts() {
+    let Some(live) = Live::up(&objects(), &["--no-agents"]) else { return };
+    let (mut server, mut client) = live.connection("shop/server", "shop/friend", 7000, None);
+    live.put("policy", &[isolated("server", "Ingress")]);
+    live.ok(&["lab", "agent", "restart", NODE]);
+    live.until(NODE, "the policy", |status| status["synced"] == true);
+    stops(&live, &mut server, &mut client, "at the start");
 }

@@ -175,14 +175,19 @@ impl Live {
 
     /// What the agent of a node says of itself.
     pub(super) fn status(&self, node: &str) -> Value {
-        serde_json::from_slice(&fs::read(self.agent(node).join("status.json")).unwrap()).unwrap()
+        serde_json::from_slice(&fs::read(self.account(node)).unwrap()).unwrap()
+    }
+
+    fn account(&self, node: &str) -> PathBuf {
+        self.agent(node).join("status.json")
     }
 
     /// Waits until the agent's account fulfils a condition.
     pub(super) fn until(&self, node: &str, what: &str, fulfilled: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let status = self.status(node);
+            // One that has just been started has said nothing yet.
+            let status = if self.account(node).exists() { self.status(node) } else { Value::Null };
             if fulfilled(&status) {
                 return status;
             }
