@@ -101,6 +101,23 @@ fn a_late_answer_does_not_take_over_a_flow_that_had_no_entry() {
     }
 }
 
+/// A question to a Service address is not noted where it needs no entry, its answer is. The next question of the same ports
+/// opens a flow all the same, once the pod is isolated.
+#[test]
+fn what_is_sent_to_a_service_is_no_answer_to_what_came_from_there() {
+    let free = || [all(Effect::Allow), all(Effect::Allow), all(Effect::Tenancy)];
+    let to = |effect| [all(effect), all(Effect::Allow), all(Effect::Tenancy)];
+    let (question, answer) = (Frame::udp(POD, PEER, 40000, 53), Frame::udp(PEER, POD, 53, 40000));
+    let mut memory = Memory::default();
+    for (egress, ingress) in [(to(Effect::Service), free()), (to(Effect::ServiceTracked), closed())] {
+        let reply = if ingress == free() { Reason::Allowed } else { Reason::Reply };
+        enforce(&mut memory, &compiled(egress, ingress, [true; 2]));
+        memory.image.marking = Marking::new(0xff00_0000).expect("one run of bits");
+        assert_eq!(at(&memory, Egress, &question), Reason::ToService);
+        assert_eq!(at(&memory, Ingress, &answer), reply);
+    }
+}
+
 /// A node port, the rest of the node is denied: what it answers must not make the connection the node's, or what the pod
 /// sends there would pass as a reply and nobody would judge the backend.
 #[test]
