@@ -40,14 +40,10 @@ pub fn usual<T: Tables, B: Bytes>(tables: &T, bytes: B, arrival: Arrival) -> Opt
         return None;
     }
     let row = endpoint.row(state.generation, direction);
-    let first = if row.flags & Row::CONNECTION_FIRST != 0 {
-        known(tables, endpoint, &packet, state, direction)
+    let outcome = if row.flags & Row::CONNECTION_FIRST != 0 {
+        known(tables, endpoint, &packet, state, direction)?
     } else {
-        None
-    };
-    let outcome = match first {
-        Some(outcome) => outcome,
-        None => allowed(tables, endpoint, &packet, state, (row, direction))?,
+        allowed(tables, endpoint, &packet, state, (row, direction))?
     };
     tables.count(endpoint, direction, outcome.reason, length);
     Some(outcome)
