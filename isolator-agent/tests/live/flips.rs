@@ -6,7 +6,7 @@ use super::lab::Live;
 use super::services;
 use serde_json::{Value, json};
 use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -164,6 +164,22 @@ fn under_probes(
     }
 }
 
+/// The pod lets nothing in, or nothing out, but answers.
+pub(super) fn isolated(app: &str, way: &str) -> Value {
+    network_policy(app, json!({"podSelector": {"matchLabels": {"app": app}}, "policyTypes": [way]}))
+}
+
+/// Nothing has arrived at this end.
+pub(super) fn nothing_passed(end: &mut TcpStream, why: &str) {
+    end.set_nonblocking(true).unwrap();
+    let passed = end.read(&mut [0; 1]);
+    assert!(
+        passed.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock),
+        "{why}: what is denied has passed: {passed:?}"
+    );
+    end.set_nonblocking(false).unwrap();
+}
+
 /// Waits on a node for a packet that is dropped.
 pub(super) fn observe(live: &Live, node: &str, which: &[&str]) -> Child {
     let run_dir = live.agent(node).display().to_string();
@@ -209,9 +225,6 @@ fn flipping_under_services_never_leaks_and_never_loses() {
 fn connections_through_services_are_judged_again() {
     const PORT: u16 = 7000;
     let Some(live) = with_services("nftables", &[PORT]) else { return };
-    let isolate = |app: &str, way: &str| {
-        vec![network_policy(app, json!({"podSelector": {"matchLabels": {"app": app}}, "policyTypes": [way]}))]
-    };
     // None is closed before all are judged: its last packets would be taken for another's.
     let mut open = Vec::new();
     for (server, addresses) in SERVED.iter().zip(SERVICES) {
@@ -220,7 +233,7 @@ fn connections_through_services_are_judged_again() {
             live.connection(&format!("shop/{server}"), "shop/friend", PORT, Some(through));
         let mut heard = [0; 1];
         for (number, policies) in
-            [isolate("friend", "Egress"), isolate("server", "Ingress")].iter().enumerate()
+            [[isolated("friend", "Egress")], [isolated("server", "Ingress")]].iter().enumerate()
         {
             // Whatever this connection has sent before has been answered: what is dropped from now on is new.
             here.write_all(b"a").unwrap();
@@ -239,13 +252,7 @@ fn connections_through_services_are_judged_again() {
                 said.contains(&format!(":{PORT} ")) && said.contains("default deny"),
                 "{server}, {policies:?}: {said:?}"
             );
-            there.set_nonblocking(true).unwrap();
-            let passed = there.read(&mut heard);
-            assert!(
-                passed.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock),
-                "{server}: what is denied has passed: {passed:?}"
-            );
-            there.set_nonblocking(false).unwrap();
+            nothing_passed(&mut there, server);
             enforce(&live, changed, &[]);
             there.read_exact(&mut heard).unwrap();
             assert_eq!(&heard, b"b", "{server}: goes on where it stopped");

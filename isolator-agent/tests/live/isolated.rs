@@ -1,16 +1,13 @@
 //! Connections that run when one direction of an end is isolated: what both ends may send goes on, what the opener may not
 //! send any more stops, whoever sends first. Not here: flips under load (`flips`).
 
-use super::flips::{NODE, SERVICES, bare, enforce, network_policy, objects, observe, with_services};
+use super::flips::{
+    NODE, SERVICES, bare, enforce, isolated, network_policy, nothing_passed, objects, observe, with_services,
+};
 use super::lab::Live;
 use serde_json::{Value, json};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-
-/// The pod lets nothing in, or nothing out, but answers.
-fn isolated(app: &str, way: &str) -> Value {
-    network_policy(app, json!({"podSelector": {"matchLabels": {"app": app}}, "policyTypes": [way]}))
-}
 
 /// The opener may not send any more: by its own rules, by those of the other end.
 fn denials() -> [Value; 2] {
@@ -28,13 +25,7 @@ fn stops(live: &Live, server: &mut TcpStream, client: &mut TcpStream, why: &str)
         observe(live, NODE, &["--from-pod", "shop/friend", "--protocol", "tcp", "--timeout", "30"]);
     let said = String::from_utf8(observer.wait_with_output().unwrap().stdout).unwrap();
     assert!(said.contains("default deny"), "{why}: {said:?}");
-    server.set_nonblocking(true).unwrap();
-    let passed = server.read(&mut heard);
-    assert!(
-        passed.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock),
-        "{why}: what is denied has passed: {passed:?}"
-    );
-    server.set_nonblocking(false).unwrap();
+    nothing_passed(server, why);
 }
 
 #[test]
