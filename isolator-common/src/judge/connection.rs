@@ -130,14 +130,10 @@ pub(super) fn track<T: Tables>(tables: &T, scratch: &mut Scratch) {
 
 /// Whether a packet that no entry is there for answers one. TCP and ICMP say so themselves; of other protocols it is
 /// known for a while who opened a flow without an entry. It gets one now that nobody has judged, for the opener's next
-/// packet: until then, and if that is denied, nothing passes as a reply. What goes to a Service address answers nothing:
-/// such packets are not noted, so that of their flows only the answers are.
+/// packet: until then, and if that is denied, nothing passes as a reply.
 #[inline(never)]
 fn answers_untracked<T: Tables>(tables: &T, scratch: &Scratch) -> bool {
-    let Scratch { seen, found, state, judged, .. } = scratch;
-    if judged.word.translates() {
-        return false;
-    }
+    let Scratch { seen, found, state, .. } = scratch;
     let key = &seen.key;
     let opener = seen.direction.opposite();
     match key.protocol {

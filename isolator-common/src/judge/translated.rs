@@ -38,11 +38,13 @@ pub(super) fn to_service<T: Tables>(tables: &T, scratch: &mut Scratch) {
         scratch.outcome = Outcome::by(Reason::NoService, word.number());
     } else if matches!(word.kind(), Kind::ServiceTracked) {
         track(tables, scratch);
-        // The verdict, and the event of a new connection, are the second judgement's.
-        if matches!(scratch.outcome.reason, Reason::New | Reason::Established) {
+        // The verdict, and the event of a new connection, are the second judgement's. Only a reply needs none.
+        if matches!(scratch.outcome.reason, Reason::New | Reason::Established | Reason::Allowed) {
             scratch.outcome = Outcome::by(Reason::ToService, word.number());
         }
     } else {
+        // Noted, or the first answer would be taken for what opens the flow.
+        is_new(tables, scratch);
         scratch.outcome = Outcome::by(Reason::ToService, word.number());
     }
 }

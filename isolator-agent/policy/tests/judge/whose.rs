@@ -101,8 +101,28 @@ fn a_late_answer_does_not_take_over_a_flow_that_had_no_entry() {
     }
 }
 
-/// A question to a Service address is not noted where it needs no entry, its answer is. The next question of the same ports
-/// opens a flow all the same, once the pod is isolated.
+/// The same where the opener's address and port are those of a Service: a port that somebody chose at a node with node ports.
+#[test]
+fn an_answer_to_a_service_address_does_not_take_over_a_flow_that_came_from_there() {
+    let to = |effect| [all(effect), all(Effect::Allow), all(Effect::Tenancy)];
+    let udp = [Frame::udp(PEER, POD, 30080, 53), Frame::udp(POD, PEER, 53, 30080)];
+    let tcp =
+        [Frame::tcp(PEER, POD, 30080, 80, Frame::SYN), Frame::tcp(POD, PEER, 80, 30080, Frame::SYN_ACK)];
+    for [question, answer] in [udp, tcp] {
+        let mut memory = node(to(Effect::Allow), to(Effect::Allow));
+        assert_eq!(at(&memory, Ingress, &question), Reason::Allowed);
+        enforce(&mut memory, &compiled(to(Effect::ServiceTracked), closed(), [true; 2]));
+        memory.image.marking = Marking::new(0xff00_0000).expect("one run of bits");
+        for round in 0..20 {
+            memory.set_now(round * lifetime::OTHER / 2 * TICKS);
+            assert_eq!(at(&memory, Egress, &answer), Reason::ToService, "{question:?}");
+            assert_eq!(at(&memory, Ingress, &question), Reason::DefaultDeny, "{question:?}");
+        }
+    }
+}
+
+/// A question to a Service that needs no entry is noted as its answer is: the next question of the same ports opens a flow, once
+/// the pod is isolated.
 #[test]
 fn what_is_sent_to_a_service_is_no_answer_to_what_came_from_there() {
     let free = || [all(Effect::Allow), all(Effect::Allow), all(Effect::Tenancy)];
@@ -115,6 +135,58 @@ fn what_is_sent_to_a_service_is_no_answer_to_what_came_from_there() {
         memory.image.marking = Marking::new(0xff00_0000).expect("one run of bits");
         assert_eq!(at(&memory, Egress, &question), Reason::ToService);
         assert_eq!(at(&memory, Ingress, &answer), reply);
+    }
+}
+
+/// A question to a Service that needed no entry. When the pod is isolated and everybody may come in, the answer may; it does not
+/// make the flow the Service's, or the next question would pass as a reply and nobody would judge the backend.
+#[test]
+fn an_answer_from_a_service_leaves_a_flow_that_had_no_entry_to_the_second_judgement() {
+    let to = |effect| [all(effect), all(Effect::AllowTracked), all(Effect::Tenancy)];
+    let from = |effect| [all(effect), all(effect), all(Effect::Tenancy)];
+    let (question, answer) = (Frame::udp(POD, PEER, 40000, 53), Frame::udp(PEER, POD, 53, 40000));
+    for questions_after in 0..3 {
+        let mut memory = node(to(Effect::Service), from(Effect::Allow));
+        memory.image.marking = Marking::new(0xff00_0000).expect("one run of bits");
+        assert_eq!(at(&memory, Egress, &question), Reason::ToService);
+        assert_eq!(at(&memory, Ingress, &answer), Reason::Allowed);
+        let isolated = compiled(to(Effect::ServiceTracked), from(Effect::AllowTracked), [true; 2]);
+        enforce(&mut memory, &isolated);
+        memory.image.marking = Marking::new(0xff00_0000).expect("one run of bits");
+        for _ in 0..questions_after {
+            assert_eq!(at(&memory, Egress, &question), Reason::ToService);
+        }
+        for _ in 0..3 {
+            let passes = at(&memory, Ingress, &answer);
+            assert!(matches!(passes, Reason::Allowed | Reason::Reply), "{passes:?}");
+            assert_eq!(at(&memory, Egress, &question), Reason::ToService, "{questions_after}");
+        }
+    }
+}
+
+/// What a pod sends to a Service address in a connection that came from there is judged a second time, unless the policy in
+/// force has let the opener's packets in.
+#[test]
+fn what_is_sent_to_a_service_passes_unmarked_only_as_a_reply() {
+    let to = |effect| [all(effect), all(Effect::AllowTracked), all(Effect::Tenancy)];
+    let from = |effect| [all(effect), all(effect), all(Effect::Tenancy)];
+    let tcp = || [server(Frame::ACK), client(Frame::ACK)];
+    let udp = || [Frame::udp(PEER, POD, 53, 40000), Frame::udp(POD, PEER, 40000, 53)];
+    for ([received, sent], first) in [(tcp(), false), (udp(), false), (tcp(), true), (udp(), true)] {
+        let rules = |effect| compiled(to(Effect::ServiceTracked), from(effect), [first; 2]);
+        let mut memory = Memory::default();
+        let changes = [Effect::AllowTracked, Effect::DefaultDeny, Effect::AllowTracked, Effect::DefaultDeny];
+        for (round, effect) in changes.into_iter().enumerate() {
+            enforce(&mut memory, &rules(effect));
+            memory.image.marking = Marking::new(0xff00_0000).expect("one run of bits");
+            if round > 0 {
+                assert_eq!(at(&memory, Egress, &sent), Reason::ToService, "not judged by this policy");
+            }
+            if effect == Effect::AllowTracked {
+                assert!(at(&memory, Ingress, &received).passes());
+                assert_eq!(at(&memory, Egress, &sent), Reason::Reply);
+            }
+        }
     }
 }
 
