@@ -34,8 +34,8 @@ pub struct Row {
 }
 
 impl Row {
-    /// Look into the connection table before the dense tables: most packets of this row need an entry.
-    /// Only the cost depends on it, never the verdict.
+    /// Look into the connection table before the dense tables: what passes needs an entry, or nearly all of it.
+    /// Only the cost depends on it, never the verdict (`docs/adr/0004-calls-are-dear.md`).
     pub const CONNECTION_FIRST: u32 = 1;
 }
 

@@ -367,6 +367,8 @@ fn what_is_not_programmed_is_dropped() {
     assert_eq!(judge_frame(&memory, IFINDEX, &frame, Egress).reason, Reason::Unprogrammed);
     memory.image.hosts.clear();
     memory.image.prefixes.clear();
+    // What was found lately counts for its generation alone.
+    memory.image.state.generation = 3;
     assert_eq!(judge_frame(&memory, IFINDEX, &frame, Egress).reason, Reason::UnknownAddress);
     assert_eq!(memory.counted(0, Egress, Reason::UnknownAddress).packets, 1);
     assert_eq!(memory.take_events().len(), 3, "each drop at an endpoint is reported");
@@ -589,6 +591,7 @@ fn a_group_beyond_the_row_is_denied() {
         for addr in [PEER, OUTSIDE] {
             let peers = memory.image.block_peers.values_mut().chain(memory.image.hosts.values_mut());
             peers.chain(memory.image.prefixes.values_mut()).for_each(|peer| peer.groups = [len; 2]);
+            memory.forget_all();
             let frame = Frame::tcp(POD, addr, 40000, 80, Frame::SYN);
             assert_eq!(at(&memory, Egress, &frame), Reason::Unprogrammed, "group {len}, {addr:?}");
         }

@@ -106,11 +106,14 @@ pub(super) fn track<T: Tables>(tables: &T, scratch: &mut Scratch) {
     }
     if find(tables, scratch) && !reopens(&scratch.found.connection, &scratch.seen) {
         let Scratch { found, seen, state, outcome, .. } = scratch;
-        if !found.connection.is_reply(seen.direction) || found.connection.generation == state.generation {
+        let own = !found.connection.is_reply(seen.direction);
+        if own {
             found.connection.rule = rule;
             found.connection.state =
                 found.connection.state & !Connection::SERVICE | service(scratch.judged.word);
             found.connection.sender = scratch.sender as u16;
+        }
+        if own || found.connection.generation == state.generation {
             return keep(tables, scratch);
         }
         // This packet was judged, not those of the opener. It passes by its own right and leaves the entry: a late answer

@@ -10,7 +10,7 @@ use crate::addr::Addr;
 use crate::conntrack::{self, Connection, ConnectionKey, Table, protocol};
 use crate::endpoint::{Endpoint, Row, State};
 use crate::packet::{Bytes, ETHERNET, ethertype};
-use crate::policy::{Direction, Kind, decide, port_key};
+use crate::policy::{Direction, Kind, Word, decide, port_key};
 use crate::reason::Reason;
 use crate::tables::{Tables, locate_near};
 
@@ -39,28 +39,68 @@ pub fn usual<T: Tables, B: Bytes>(tables: &T, bytes: B, arrival: Arrival) -> Opt
     {
         return None;
     }
-    let row = endpoint.row(state.generation, direction);
-    let outcome = if row.flags & Row::CONNECTION_FIRST != 0 {
-        known(tables, endpoint, &packet, state, direction)?
-    } else {
-        allowed(tables, endpoint, &packet, state, (row, direction))?
-    };
+    let outcome = verdict(tables, endpoint, &packet, state, direction)?;
     tables.count(endpoint, direction, outcome.reason, length);
     Some(outcome)
 }
 
-/// A packet of a connection that was judged by this generation and that the packet leaves as it is.
+/// The order of look-ups is the row's, as there.
 #[inline(always)]
-fn known<T: Tables>(
+fn verdict<T: Tables>(
     tables: &T,
     endpoint: &Endpoint,
     packet: &Packet,
     state: State,
     direction: Direction,
 ) -> Option<Outcome> {
-    let key = key(endpoint, packet, direction);
+    let row = endpoint.row(state.generation, direction);
+    let first = row.flags & Row::CONNECTION_FIRST != 0;
+    if !first
+        && let Some(word) = word(tables, packet, state, row, direction)
+        && matches!(word.kind(), Kind::Allow)
+    {
+        let noted = packet.protocol == protocol::TCP || {
+            let tag = key(endpoint, packet, direction).tag();
+            tables.untracked(tag).is_fresh(tag, tables.now(), state.ticks_per_second)
+        };
+        return noted.then_some(Outcome::by(Reason::Allowed, word.number()));
+    }
+    let entry = steady(tables, endpoint, packet, state, direction)?;
+    let outcome = kept(&entry, direction);
+    match outcome.reason {
+        Reason::Reply => Some(outcome),
+        // Policy has let this generation's packets pass: the same again, unless they came from another address.
+        Reason::Established if first || entry.sender == 0 => Some(outcome),
+        // What goes to a Service address is marked on its way.
+        _ => None,
+    }
+}
+
+/// What policy says of the packet as a new flow. `None`: only prefixes know its peer.
+#[inline(always)]
+fn word<T: Tables>(
+    tables: &T,
+    packet: &Packet,
+    state: State,
+    row: Row,
+    direction: Direction,
+) -> Option<Word> {
+    let remote = if matches!(direction, Direction::Egress) { &packet.destination } else { &packet.source };
+    let (_, group) = locate_near(tables, remote, state.generation)?;
+    Some(decide(tables, (row.base, row.len), group, port_key(packet.protocol, packet.destination_port)))
+}
+
+/// The entry of an answered connection that was judged by this generation and that the packet leaves as it is.
+#[inline(always)]
+fn steady<T: Tables>(
+    tables: &T,
+    endpoint: &Endpoint,
+    packet: &Packet,
+    state: State,
+    direction: Direction,
+) -> Option<Connection> {
     let mut entry = Connection::default();
-    let steady = tables.connection(Table::Established, &key, &mut entry)
+    let steady = tables.connection(Table::Established, &key(endpoint, packet, direction), &mut entry)
         && conntrack::steady(
             &entry,
             packet.tcp_flags,
@@ -68,30 +108,7 @@ fn known<T: Tables>(
             tables.now(),
             state.ticks_per_second,
         );
-    // What goes to a Service address is marked on its way.
-    let outcome = kept(&entry, direction);
-    (steady && !matches!(outcome.reason, Reason::ToService)).then_some(outcome)
-}
-
-/// A packet that policy allows whatever is remembered.
-#[inline(always)]
-fn allowed<T: Tables>(
-    tables: &T,
-    endpoint: &Endpoint,
-    packet: &Packet,
-    state: State,
-    (row, direction): (Row, Direction),
-) -> Option<Outcome> {
-    let remote = if matches!(direction, Direction::Egress) { &packet.destination } else { &packet.source };
-    let (_, group) = locate_near(tables, remote, state.generation)?;
-    let port = port_key(packet.protocol, packet.destination_port);
-    let word = decide(tables, (row.base, row.len), group, port);
-    let plain = matches!(word.kind(), Kind::Allow)
-        && (packet.protocol == protocol::TCP || {
-            let tag = key(endpoint, packet, direction).tag();
-            tables.untracked(tag).is_fresh(tag, tables.now(), state.ticks_per_second)
-        });
-    plain.then_some(Outcome::by(Reason::Allowed, word.number()))
+    steady.then_some(entry)
 }
 
 #[inline(always)]

@@ -68,6 +68,16 @@ pub(crate) fn peer(v4: bool, number: u32) -> Addr {
     with_end(v4, first(v4) + number)
 }
 
+/// The last four bytes of the first address outside the cluster.
+pub(crate) fn first_outside(v4: bool) -> u32 {
+    if v4 { 0x0b40_0000 } else { 0x0301_0000 }
+}
+
+/// That address.
+pub(crate) fn outside(v4: bool) -> Addr {
+    with_end(v4, first_outside(v4))
+}
+
 /// The last four bytes of the first service's address.
 pub(crate) fn first_service(v4: bool) -> u32 {
     if v4 { 0x0a60_0000 } else { 0x0200_0000 }

@@ -3,7 +3,7 @@
 
 mod service;
 
-use crate::cluster::{Role, compiled, first, peer};
+use crate::cluster::{Role, compiled, first, first_outside, outside, peer};
 use crate::floor::{self, Floor, by_id};
 use crate::shape::Shape;
 use anyhow::{Context, Result};
@@ -34,6 +34,8 @@ pub(crate) enum Case {
     Tracked,
     /// An answer in one.
     Reply,
+    /// The same from outside the cluster, to an endpoint that admits pods freely: those are looked for first.
+    Outside,
     /// First of a connection that needs an entry.
     New,
     /// Not allowed, and opens a connection: what is denied most.
@@ -47,8 +49,8 @@ pub(crate) enum Case {
 }
 
 impl Case {
-    const DIRECT: [Case; 6] =
-        [Case::Stateless, Case::Tracked, Case::Reply, Case::New, Case::Denied, Case::Stray];
+    const DIRECT: [Case; 7] =
+        [Case::Stateless, Case::Tracked, Case::Reply, Case::Outside, Case::New, Case::Denied, Case::Stray];
     const THROUGH_SERVICES: [Case; 2] = [Case::Here, Case::Elsewhere];
 
     /// As printed.
@@ -57,6 +59,7 @@ impl Case {
             Case::Stateless => "established, no entry",
             Case::Tracked => "established, entry",
             Case::Reply => "reply",
+            Case::Outside => "reply, outside",
             Case::New => "new connection",
             Case::Denied => "denied, opening",
             Case::Stray => "denied, not opening",
@@ -67,21 +70,22 @@ impl Case {
 
     fn role(self) -> Role {
         match self {
-            Case::Stateless | Case::Here | Case::Elsewhere => Role::Open,
+            Case::Stateless | Case::Outside | Case::Here | Case::Elsewhere => Role::Open,
             Case::Tracked | Case::New => Role::Server,
             Case::Reply => Role::Client,
             Case::Denied | Case::Stray => Role::Closed,
         }
     }
 
-    /// The floor program it is held to.
-    pub(crate) fn floor(self) -> &'static str {
-        match self {
+    /// The floor program it is held to. `None`: floors know no prefixes, so they would not come to the new entry.
+    pub(crate) fn floor(self, shape: Shape) -> Option<&'static str> {
+        Some(match self {
+            Case::New if !shape.peers_are_pods() => return None,
             Case::Stateless | Case::Denied | Case::Stray => floor::DENSE,
-            Case::Tracked | Case::Reply => floor::LRU,
+            Case::Tracked | Case::Reply | Case::Outside => floor::LRU,
             Case::New => floor::INSERT,
             Case::Here | Case::Elsewhere => service::DIRECT,
-        }
+        })
     }
 }
 
@@ -98,7 +102,7 @@ pub(crate) struct Line {
     pub(crate) empty: f64,
     /// The programs under test.
     pub(crate) ours: f64,
-    /// The floor program of the case.
+    /// The floor program of the case; no number where it has none.
     pub(crate) floor: f64,
 }
 
@@ -127,6 +131,8 @@ impl<'a> Bench<'a> {
     pub(crate) fn run(mut self, rounds: u32, packets: u32) -> Result<Vec<Line>> {
         let cases: &[Case] = if self.shape.services() > 0 { &Case::THROUGH_SERVICES } else { &Case::DIRECT };
         let mut lines: Vec<Line> = Vec::new();
+        let cases: Vec<Case> =
+            cases.iter().copied().filter(|case| *case != Case::Stateless || self.shape.is_free()).collect();
         for case in cases.iter().copied() {
             let live = LIVE.into_iter().filter(|live| *live <= self.addresses);
             // A new connection of one peer would soon find its port taken.
@@ -172,14 +178,18 @@ impl<'a> Bench<'a> {
     /// Nanoseconds of the empty program, of ours, and of the floor.
     fn measure(&self, floor: &mut Floor, line: &Line, round: u32, packets: u32) -> Result<[f64; 3]> {
         let Line { case, v4, live, .. } = *line;
-        let (own, other) = (case.role().addr(v4), peer(v4, 0));
+        let own = case.role().addr(v4);
+        let (other, first) = match case {
+            Case::Outside => (outside(v4), first_outside(v4)),
+            _ => (peer(v4, 0), first(v4)),
+        };
         let received = |flags| Frame::tcp(other, own, CLIENT_PORT, 80, flags).payload(&[0; 80]).bytes();
         let sent = |flags| Frame::tcp(own, other, 80, CLIENT_PORT, flags).payload(&[0; 80]).bytes();
         let (source, destination, ports) = if v4 { (26, 30, 34) } else { (34, 50, 54) };
         let turn = |address_at, port_at| Turn {
             count: round.wrapping_mul(packets).wrapping_mul(4),
             mask: live - 1,
-            first: first(v4),
+            first,
             address_at,
             port_at,
             port: u32::from(CLIENT_PORT),
@@ -193,7 +203,7 @@ impl<'a> Bench<'a> {
                 floor.run(to_pod, &received(Frame::SYN), &mut peers_send, live)?;
                 floor.run(from_pod, &sent(Frame::SYN_ACK), &mut peers_receive, live)?;
             }
-            Case::Reply => {
+            Case::Reply | Case::Outside => {
                 floor.run(from_pod, &sent(Frame::SYN), &mut peers_receive, live)?;
                 floor.run(to_pod, &received(Frame::SYN_ACK), &mut peers_send, live)?;
             }
@@ -201,11 +211,13 @@ impl<'a> Bench<'a> {
         }
         let opens = matches!(case, Case::New | Case::Denied);
         let frame = received(if opens { Frame::SYN } else { Frame::ACK });
-        let (empty, least) = (floor.fd(floor::EMPTY)?, floor.fd(case.floor())?);
+        let empty = floor.fd(floor::EMPTY)?;
+        let least = case.floor(self.shape).map(|name| floor.fd(name)).transpose()?;
         let mut cost = |program: &ProgramFd| -> Result<f64> {
             floor.run(program, &frame, &mut peers_send, live.min(packets))?;
             floor.run(program, &frame, &mut peers_send, packets)
         };
-        Ok([cost(&empty)?, cost(to_pod)?, cost(&least)?])
+        let (nothing, ours) = (cost(&empty)?, cost(to_pod)?);
+        Ok([nothing, ours, least.as_ref().map_or(Ok(f64::INFINITY), cost)?])
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// The output.
 pub(crate) struct Report {
     json: bool,
-    /// What an established packet without an entry costs, by the ranges of its port set; IPv4, one peer.
+    /// What a new connection costs, by the ranges of the port set that is asked; IPv4, all the live peers of it.
     port_sets: BTreeMap<u32, f64>,
 }
 
@@ -37,18 +37,20 @@ impl Report {
         for Line { case, v4, live, empty, ours, floor } in lines {
             let (ours, floor) = (ours - empty, floor - empty);
             let (family, ratio) = (if v4 { "IPv4" } else { "IPv6" }, ours / floor);
-            if let (Shape::Ranges(ranges), Case::Stateless, true, 1) = (shape, case, v4, live) {
+            if let (Shape::Ranges(ranges), Case::New, true) = (shape, case, v4) {
                 self.port_sets.insert(ranges, ours);
             }
-            let (case, least) = (case.name(), case.floor());
+            let (case, least) = (case.name(), case.floor(shape));
             if self.json {
                 let line = json!({"addresses": addresses, "policies": policies, "shape": shape.name(), "case": case, "family": family,
-                    "live": live, "ns": ours, "floor": least, "floor_ns": floor, "ratio": ratio});
+                    "live": live, "ns": ours, "floor": least, "floor_ns": floor, "ratio": least.map(|_| ratio)});
                 println!("{line}");
-            } else {
+            } else if let Some(least) = least {
                 println!(
                     "  {case:<22} {family:<5} {live:>7} {ours:>8.1}   {least:<7} {floor:>8.1} {ratio:>7.2}"
                 );
+            } else {
+                println!("  {case:<22} {family:<5} {live:>7} {ours:>8.1}");
             }
         }
         Ok(())
@@ -64,7 +66,10 @@ impl Report {
             if let (Some((short, base)), Some((long, cost))) =
                 (self.port_sets.first_key_value(), self.port_sets.last_key_value())
             {
-                println!("a port set of {long} ranges costs {:.2} x one of {short}", cost / base);
+                println!(
+                    "a new connection costs {:.2} x with {long} port ranges what it costs with {short}",
+                    cost / base
+                );
             }
         }
         Ok(())

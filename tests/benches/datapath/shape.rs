@@ -45,6 +45,11 @@ impl Shape {
         !matches!(self, Shape::Prefixes(_))
     }
 
+    /// Whether peers may send everything, so that their connections need no entry.
+    pub(crate) fn is_free(self) -> bool {
+        !matches!(self, Shape::Ranges(_) | Shape::Denies(_))
+    }
+
     /// How many services there are.
     pub(crate) fn services(self) -> u32 {
         if let Shape::Services(number) = self { number } else { 0 }

@@ -116,7 +116,7 @@ pub struct EndpointSpec {
     pub addrs: [Option<Addr>; 2],
     /// Row by direction.
     pub rows: [RowIndex; 2],
-    /// By direction: most packets need a connection entry, so that is looked up first.
+    /// By direction: what is allowed needs a connection entry, or nearly all of it, so that is looked up first.
     pub connection_first: [bool; 2],
 }
 

@@ -36,9 +36,11 @@ pub struct Memory {
     fragments: RefCell<BTreeMap<FragmentKey, Ports>>,
     counters: RefCell<BTreeMap<(u32, Direction, Reason), Count>>,
     untracked: RefCell<BTreeMap<u32, Untracked>>,
+    recent: RefCell<BTreeMap<(Addr, u32), (u32, u32)>>,
     events: RefCell<Vec<Event>>,
     now: Cell<u32>,
     full: Cell<bool>,
+    look_ups: Cell<u32>,
 }
 
 impl Memory {
@@ -72,6 +74,7 @@ impl Memory {
         self.fragments.borrow_mut().clear();
         self.counters.borrow_mut().clear();
         self.untracked.borrow_mut().clear();
+        self.recent.borrow_mut().clear();
         self.events.borrow_mut().clear();
     }
 
@@ -79,6 +82,16 @@ impl Memory {
     #[must_use]
     pub fn connections(&self, table: Table) -> Vec<(ConnectionKey, Connection)> {
         self.table(table).borrow().iter().map(|(key, entry)| (*key, *entry)).collect()
+    }
+
+    /// How often anything was looked up since the last call.
+    pub fn take_look_ups(&self) -> u32 {
+        self.look_ups.take()
+    }
+
+    fn answer<T>(&self, found: T) -> T {
+        self.look_ups.set(self.look_ups.get() + 1);
+        found
     }
 
     /// Packets and bytes so far of the endpoint in `slot`.
@@ -129,7 +142,7 @@ impl Tables for Memory {
     }
 
     fn endpoint(&self, ifindex: u32) -> Option<&Endpoint> {
-        self.image.endpoints.get(&ifindex)
+        self.answer(self.image.endpoints.get(&ifindex))
     }
 
     fn marking(&self) -> Marking {
@@ -142,37 +155,39 @@ impl Tables for Memory {
     }
 
     fn block(&self, addr: &Addr) -> Option<u32> {
-        self.image.blocks.get(&addr.block()).copied()
+        self.answer(self.image.blocks.get(&addr.block()).copied())
     }
 
     fn in_block(&self, index: u32) -> Option<Peer> {
-        Some(self.image.block_peers.get(&index).copied().unwrap_or_default())
+        self.answer(Some(self.image.block_peers.get(&index).copied().unwrap_or_default()))
     }
 
     fn host(&self, addr: &Addr) -> Option<Peer> {
-        self.image.hosts.get(addr).copied()
+        self.answer(self.image.hosts.get(addr).copied())
     }
 
-    fn recent(&self, _: &Addr, _: u32) -> Option<(u32, u32)> {
-        None
+    fn recent(&self, addr: &Addr, generation: u32) -> Option<(u32, u32)> {
+        self.answer(self.recent.borrow().get(&(*addr, generation)).copied())
     }
 
-    fn keep_recent(&self, _: &Addr, _: u32, _: (u32, u32)) {}
+    fn keep_recent(&self, addr: &Addr, generation: u32, found: (u32, u32)) {
+        self.recent.borrow_mut().insert((*addr, generation), found);
+    }
 
     fn prefix(&self, addr: &Addr) -> Option<Peer> {
-        longest(&self.image.prefixes, &Prefix { addr: *addr, bits: 128 }).map(|(_, peer)| *peer)
+        self.answer(longest(&self.image.prefixes, &Prefix { addr: *addr, bits: 128 }).map(|(_, peer)| *peer))
     }
 
     fn cell(&self, index: u32) -> Option<Word> {
-        Some(self.image.cells.get(&index).copied().unwrap_or_default())
+        self.answer(Some(self.image.cells.get(&index).copied().unwrap_or_default()))
     }
 
     fn interval(&self, index: u32) -> Option<u64> {
-        Some(self.image.intervals.get(&index).copied().unwrap_or_default())
+        self.answer(Some(self.image.intervals.get(&index).copied().unwrap_or_default()))
     }
 
     fn connection(&self, table: Table, key: &ConnectionKey, found: &mut Connection) -> bool {
-        match self.table(table).borrow().get(key) {
+        match self.answer(self.table(table).borrow().get(key)) {
             Some(entry) => *found = *entry,
             None => return false,
         }
@@ -203,7 +218,7 @@ impl Tables for Memory {
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<Ports> {
-        self.fragments.borrow().get(key).copied()
+        self.answer(self.fragments.borrow().get(key).copied())
     }
 
     fn remember_fragment(&self, key: &FragmentKey, ports: Ports) -> bool {
@@ -227,7 +242,7 @@ impl Tables for Memory {
     }
 
     fn untracked(&self, tag: u32) -> Untracked {
-        self.untracked.borrow().get(&place(tag)).copied().unwrap_or_default()
+        self.answer(self.untracked.borrow().get(&place(tag)).copied().unwrap_or_default())
     }
 
     fn note_untracked(&self, tag: u32, flow: Untracked) {

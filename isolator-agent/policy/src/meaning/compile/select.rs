@@ -200,9 +200,13 @@ impl Selection {
         sections.filter(|section| section.default_deny && section.policy.tier == Tier::Normal)
     }
 
-    /// Whether a program isolates its endpoints.
-    pub(super) fn isolates(&self, program: usize) -> bool {
-        self.isolating(self.program(program)).next().is_some()
+    /// Whether a program may admit some peers at every port: nothing isolates its endpoints, or a rule allows without
+    /// naming ports. By the rules alone: it does not change with who is there.
+    pub(super) fn admits_freely(&self, program: usize) -> bool {
+        let program = self.program(program);
+        let mut rules = program.sections.iter().flat_map(|index| &self.sections[*index].rules);
+        self.isolating(program).next().is_none()
+            || rules.any(|rule| rule.action == Action::Allow && rule.ports == Ports::Any)
     }
 }
 

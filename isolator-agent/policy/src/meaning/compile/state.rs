@@ -185,14 +185,13 @@ impl State {
             let mut writer = rows.writer();
             let mut endpoints = std::collections::BTreeMap::new();
             for (key, local) in &selection.local {
-                let isolated = local.programs.into_iter().any(|program| selection.isolates(program));
+                let free = local.programs.into_iter().all(|program| selection.admits_freely(program));
                 let spec = EndpointSpec {
                     identity: identities.of_pod(&local.pod),
                     tenant: snapshot.tenant_of(&key.namespace).map_or(0, tenant_number),
                     addrs: local.pod.addrs(),
                     rows: writer.pair(local.programs),
-                    // Its connections need entries, but for those of the few peers that it admits freely.
-                    connection_first: [isolated; 2],
+                    connection_first: [!free; 2],
                 };
                 endpoints.insert(key.clone(), spec);
             }

@@ -127,13 +127,17 @@ fn an_unknown_pod_may_talk_to_the_local_host_only() {
 }
 
 #[test]
-fn the_connection_table_comes_first_where_replies_need_it() {
-    let rules = any_port(&[pods_in("ops", "app=web")]);
-    let snapshot = snapshot(cluster().into_iter().chain([ingress("ops/np", "app=db", rules)]).collect());
-    let compiled = compile(&snapshot, "n2");
-    // What ops/db sends is answered through its isolated ingress; what it receives is answered freely.
-    assert_eq!(compiled.endpoints[&pod_key("ops/db")].connection_first, [true, true]);
-    assert_eq!(compiled.endpoints[&pod_key("lab/web")].connection_first, [false, false]);
+fn the_connection_table_comes_first_where_nobody_is_admitted_freely() {
+    let web = || one_of(&[pods_in("ops", "app=web")]);
+    let at_a_port = allow(web(), Ports::OneOf(vec![range(TCP, 80, 80)]));
+    for (rules, first) in
+        [(vec![], true), (vec![at_a_port.clone()], true), (vec![at_a_port, allow(web(), Ports::Any)], false)]
+    {
+        let snapshot = snapshot(cluster().into_iter().chain([ingress("ops/np", "app=db", rules)]).collect());
+        let compiled = compile(&snapshot, "n2");
+        assert_eq!(compiled.endpoints[&pod_key("ops/db")].connection_first, [first; 2]);
+        assert_eq!(compiled.endpoints[&pod_key("lab/web")].connection_first, [false; 2], "not isolated");
+    }
 }
 
 #[test]
