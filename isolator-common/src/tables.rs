@@ -126,7 +126,7 @@ maps! {
     HALF_OPEN6 = "HALF_OPEN6", 1 << 15, "IPv6 connections not answered yet. LRU hash; the programs write.";
     FRAGMENTS = "FRAGMENTS", 1 << 13, "Ports of fragmented packets. LRU hash; the programs write.";
     COUNTERS = "COUNTERS", 1 << 17, "Packets and bytes by endpoint slot, direction and reason. Per-CPU array; the programs write.";
-    SEEN = "SEEN", 1 << 16, "Flows without an entry that were reported lately: who opened them, when. Array of u64; the programs write.";
+    SEEN = "SEEN", 1 << 16, "Flows without an entry that were noted lately: who opened them, when. Array of u64; the programs write.";
     EVENT_RATE = "EVENT_RATE", 1 << 10, "Events in the current second, by Endpoint::share. Per-CPU array; the programs write.";
     LOST = "LOST", 2, "Events not delivered: over the rate, ring full. Per-CPU array; the programs write.";
     EVENTS = "EVENTS", 1 << 22, "Ring buffer of Event, in bytes.";

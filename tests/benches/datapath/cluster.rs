@@ -21,6 +21,14 @@ const NAMESPACES: u32 = 50;
 const APPS: u32 = 200;
 const LOCAL: u32 = 50;
 
+/// How much there is of everything, and which policies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cluster {
+    pub(crate) addresses: u32,
+    pub(crate) policies: u32,
+    pub(crate) shape: Shape,
+}
+
 /// How an endpoint treats the peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {

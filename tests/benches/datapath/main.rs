@@ -17,10 +17,12 @@ mod report;
 mod shape;
 
 use anyhow::{Result, bail};
+use cluster::Cluster;
 use flags::Flags;
-use measure::Bench;
+use measure::{Bench, Line};
 use report::Report;
 use shape::Shape;
+use std::path::PathBuf;
 
 /// What to measure.
 struct Wanted {
@@ -37,22 +39,14 @@ const USAGE: &str = "Usage: cargo xtask bench datapath [--addresses N,…] [--po
 
 /// Addresses and policies of the clusters in which shapes of policies are compared.
 const SHAPED: (u32, u32) = (1_000, 10);
-/// The shapes, each small and large.
-const SHAPES: [Shape; 9] = [
-    Shape::Prefixes(64),
-    Shape::Prefixes(10_000),
-    // With the gaps between them 3 and 15 intervals, which are searched, and 17 and 4,095, which have an index.
-    Shape::Ranges(SHORT),
-    Shape::Ranges(8),
-    Shape::Ranges(9),
-    Shape::Ranges(LONG),
-    Shape::Denies(2),
-    Shape::Denies(1_000),
-    Shape::Services(512),
+/// The shapes, from small to large.
+const SHAPES: [&[Shape]; 4] = [
+    &[Shape::Prefixes(64), Shape::Prefixes(10_000)],
+    // With the gaps between them 3 and 15 intervals, which are searched, and 17 and 4,095, which have an index; a list has no more.
+    &[Shape::Ranges(2), Shape::Ranges(8), Shape::Ranges(9), Shape::Ranges(2_048)],
+    &[Shape::Denies(2), Shape::Denies(1_000)],
+    &[Shape::Services(512)],
 ];
-/// Ranges of the shortest port set, and of the longest that a list may have.
-const SHORT: u32 = 2;
-const LONG: u32 = 2_048;
 
 fn wanted() -> Result<Wanted> {
     let mut wanted = Wanted {
@@ -78,22 +72,56 @@ fn wanted() -> Result<Wanted> {
     Ok(wanted)
 }
 
+/// Clusters that are measured in turns, the smallest first, the largest last: what differs between them is not that the
+/// machine was slower for one of them.
+fn series(wanted: &Wanted) -> Vec<Vec<Cluster>> {
+    let Wanted { addresses, policies, .. } = wanted;
+    let selectors = |addresses, policies| Cluster { addresses, policies, shape: Shape::Selectors };
+    let mut series = Vec::new();
+    for policies in policies {
+        series.push(addresses.iter().map(|addresses| selectors(*addresses, *policies)).collect());
+    }
+    if let ([few, .., many], [short, .., long]) = (addresses.as_slice(), policies.as_slice()) {
+        series.push(vec![selectors(*few, *short), selectors(*many, *long)]);
+    }
+    let (addresses, policies) = SHAPED;
+    let shaped = SHAPES.iter().filter(|_| wanted.shapes);
+    series.extend(
+        shaped.map(|shapes| {
+            shapes.iter().map(|shape| Cluster { addresses, policies, shape: *shape }).collect()
+        }),
+    );
+    series
+}
+
 fn main() -> Result<()> {
     let wanted = wanted()?;
     machine::head(wanted.json, "ns per packet above the empty program")?;
     let mut report = Report::new(wanted.json);
-    let sizes = wanted.policies.iter().flat_map(|policies| {
-        wanted.addresses.iter().map(|addresses| (*addresses, *policies, Shape::Selectors))
-    });
-    let shapes = SHAPES.into_iter().filter(|_| wanted.shapes).map(|shape| (SHAPED.0, SHAPED.1, shape));
-    for (addresses, policies, shape) in sizes.chain(shapes) {
-        let lines = isolator_tests::netns::isolated(|pins| {
-            Bench::new(pins, addresses, policies, shape)?.run(wanted.rounds, wanted.packets)
+    for clusters in series(&wanted) {
+        let measured = isolator_tests::netns::isolated(|pins| -> Result<Vec<Vec<Line>>> {
+            let folders: Vec<PathBuf> =
+                (0..clusters.len()).map(|number| pins.join(number.to_string())).collect();
+            let mut benches = Vec::new();
+            for (cluster, folder) in clusters.iter().zip(&folders) {
+                benches.push(Bench::new(folder, *cluster)?);
+            }
+            // The largest has all cases.
+            let cases = benches.last().map(Bench::cases).unwrap_or_default();
+            for round in 0..wanted.rounds {
+                for case in &cases {
+                    for bench in &mut benches {
+                        bench.again(*case, round, wanted.packets)?;
+                    }
+                }
+            }
+            Ok(benches.into_iter().map(|bench| bench.lines).collect())
         });
-        match lines {
-            Some(lines) => report.add(addresses, policies, shape, lines?)?,
+        match measured {
+            Some(lines) => report.add(&clusters, &lines?),
             None => bail!("not root; cure: run as root"),
         }
     }
-    report.end()
+    report.end();
+    Ok(())
 }

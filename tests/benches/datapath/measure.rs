@@ -1,9 +1,9 @@
-//! What is measured, and how: every case beside its floor, several rounds in rotating order, the least of all.
+//! What is measured, and how: every case beside its floor and in several rounds, the least of which counts.
 //! Not here: the cluster, the printing.
 
 mod service;
 
-use crate::cluster::{Role, compiled, first, first_outside, outside, peer};
+use crate::cluster::{Cluster, Role, compiled, first, first_outside, outside, peer};
 use crate::floor::{self, Floor, by_id};
 use crate::shape::Shape;
 use anyhow::{Context, Result};
@@ -77,15 +77,15 @@ impl Case {
         }
     }
 
-    /// The floor program it is held to. `None`: floors know no prefixes, so they would not come to the new entry.
+    /// The floor program it is held to. `None`: floors know no prefixes, so they would end where the address is not found.
     pub(crate) fn floor(self, shape: Shape) -> Option<&'static str> {
-        Some(match self {
-            Case::New if !shape.peers_are_pods() => return None,
+        let name = match self {
             Case::Stateless | Case::Denied | Case::Stray => floor::DENSE,
             Case::Tracked | Case::Reply | Case::Outside => floor::LRU,
             Case::New => floor::INSERT,
             Case::Here | Case::Elsewhere => service::DIRECT,
-        })
+        };
+        (name == floor::LRU || shape.peers_are_pods()).then_some(name)
     }
 }
 
@@ -106,61 +106,81 @@ pub(crate) struct Line {
     pub(crate) floor: f64,
 }
 
+impl Line {
+    /// What the packet costs above the empty program.
+    pub(crate) fn cost(&self) -> f64 {
+        self.ours - self.empty
+    }
+}
+
+fn same_case(one: &Line, next: &Line) -> bool {
+    one.case == next.case
+}
+
+/// All cases of a cluster, with nothing measured yet.
+fn lines(addresses: u32, shape: Shape) -> Vec<Line> {
+    let cases: &[Case] = if shape.services() > 0 { &Case::THROUGH_SERVICES } else { &Case::DIRECT };
+    let cases = cases.iter().copied().filter(|case| *case != Case::Stateless || shape.is_free());
+    let mut lines = Vec::new();
+    for case in cases {
+        let live = LIVE.into_iter().filter(|live| *live <= addresses);
+        // A new connection of one peer would soon find its port taken.
+        let live = live.filter(|live| case != Case::New || *live > 1);
+        for (live, v4) in live.flat_map(|live| [(live, true), (live, false)]) {
+            let (empty, ours, floor) = (f64::INFINITY, f64::INFINITY, f64::INFINITY);
+            lines.push(Line { case, v4, live, empty, ours, floor });
+        }
+    }
+    lines
+}
+
 /// Programs and maps of one cluster.
 pub(crate) struct Bench<'a> {
     pins: &'a Path,
-    addresses: u32,
     shape: Shape,
     loaded: Loaded,
     compiled: Compiled,
     image: Image,
     programs: [ProgramFd; 2],
+    /// What was measured so far, those of one case beside each other.
+    pub(crate) lines: Vec<Line>,
 }
 
 impl<'a> Bench<'a> {
     /// Compiles the cluster and loads the programs, with maps pinned in `pins`.
-    pub(crate) fn new(pins: &'a Path, addresses: u32, policies: u32, shape: Shape) -> Result<Bench<'a>> {
+    pub(crate) fn new(pins: &'a Path, cluster: Cluster) -> Result<Bench<'a>> {
+        let Cluster { addresses, policies, shape } = cluster;
         let compiled = compiled(addresses, policies, shape);
         let loaded = Loaded::open(pins, &Capacities::default())?;
         let fd = |direction| by_id(loaded.programs.id(direction));
         let programs = [fd(Direction::Egress)?, fd(Direction::Ingress)?];
-        Ok(Bench { pins, addresses, shape, loaded, compiled, image: Image::default(), programs })
+        let lines = lines(addresses, shape);
+        Ok(Bench { pins, shape, loaded, compiled, image: Image::default(), programs, lines })
     }
 
-    /// All cases.
-    pub(crate) fn run(mut self, rounds: u32, packets: u32) -> Result<Vec<Line>> {
-        let cases: &[Case] = if self.shape.services() > 0 { &Case::THROUGH_SERVICES } else { &Case::DIRECT };
-        let mut lines: Vec<Line> = Vec::new();
-        let cases: Vec<Case> =
-            cases.iter().copied().filter(|case| *case != Case::Stateless || self.shape.is_free()).collect();
-        for case in cases.iter().copied() {
-            let live = LIVE.into_iter().filter(|live| *live <= self.addresses);
-            // A new connection of one peer would soon find its port taken.
-            let live = live.filter(|live| case != Case::New || *live > 1);
-            for (live, v4) in live.flat_map(|live| [(live, true), (live, false)]) {
-                let (empty, ours, floor) = (f64::INFINITY, f64::INFINITY, f64::INFINITY);
-                lines.push(Line { case, v4, live, empty, ours, floor });
-            }
+    /// The cases that there are.
+    pub(crate) fn cases(&self) -> Vec<Case> {
+        self.lines.chunk_by(same_case).map(|lines| lines[0].case).collect()
+    }
+
+    /// A case once more, if there is such; the least of all times counts.
+    pub(crate) fn again(&mut self, case: Case, round: u32, packets: u32) -> Result<()> {
+        let mut lines = std::mem::take(&mut self.lines);
+        let endpoint = self.attach([(IFINDEX, case.role().pod())])?;
+        let generation = self.image.state.generation;
+        let row = endpoint.row(generation, Direction::Ingress);
+        let mut floor = Floor::load(self.pins, row.base, generation, endpoint.id, 0)?;
+        for line in lines.iter_mut().filter(|line| line.case == case) {
+            let [empty, ours, least] = match case {
+                Case::Here | Case::Elsewhere => self.through_service(line, packets)?,
+                _ => self.measure(&mut floor, line, round, packets)?,
+            };
+            line.empty = line.empty.min(empty);
+            line.ours = line.ours.min(ours);
+            line.floor = line.floor.min(least);
         }
-        for round in 0..rounds {
-            for turn in 0..cases.len() {
-                let case = cases[(turn + round as usize) % cases.len()];
-                let endpoint = self.attach([(IFINDEX, case.role().pod())])?;
-                let row = endpoint.row(self.image.state.generation, Direction::Ingress);
-                let generation = self.image.state.generation;
-                let mut floor = Floor::load(self.pins, row.base, generation, endpoint.id, 0)?;
-                for line in lines.iter_mut().filter(|line| line.case == case) {
-                    let [empty, ours, least] = match case {
-                        Case::Here | Case::Elsewhere => self.through_service(line, packets)?,
-                        _ => self.measure(&mut floor, line, round, packets)?,
-                    };
-                    line.empty = line.empty.min(empty);
-                    line.ours = line.ours.min(ours);
-                    line.floor = line.floor.min(least);
-                }
-            }
-        }
-        Ok(lines)
+        self.lines = lines;
+        Ok(())
     }
 
     /// Makes these pods the endpoints. Answers the one at the interface of test runs.
