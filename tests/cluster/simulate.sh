@@ -19,6 +19,7 @@ PODS_PER_NODE=1000
 
 # simulate COUNT: makes them in a namespace of their own. Nodes without labels get no pods of DaemonSets.
 simulate() {
+  kubectl delete namespace "$MANY" --ignore-not-found >/dev/null # An earlier run's may still be going.
   kubectl create namespace "$MANY" >/dev/null
   seq 0 $((($1 - 1) / PODS_PER_NODE)) | awk -v ns="$MANY" '{ printf "{\"apiVersion\": \"v1\", \"kind\": \"Node\", \"metadata\": {\"name\": \"%s-%d\"}}\n", ns, $1 }' |
     kubectl create -f - >/dev/null
