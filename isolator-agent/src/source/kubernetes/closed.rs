@@ -1,7 +1,7 @@
 //! What stands in for a policy that says something unknown: the API server is newer than we are and has let it through, so
 //! it means something, and what it might forbid is forbidden. The pods that it selects talk to nobody in the directions
 //! that it speaks of. Pure. Not here: policies that are refused for another reason, which upstream does not enforce
-//! either; ClusterNetworkPolicy, whose word would cut nodes off from their own pods.
+//! either.
 
 use super::super::convert::{self, Found, Item};
 use super::super::node::{Data, Entry, Node};
@@ -35,6 +35,9 @@ pub(super) fn stand_in(kind: Kind, node: &Node, item: &Item) -> Option<Object> {
             let specs = (!specs.is_empty()).then(|| ("specs", list(specs)));
             vec![spec.into_iter().chain(specs).collect()]
         }
+        "ClusterNetworkPolicy" => {
+            vec![spec.and_then(cluster_wide).map(|spec| ("spec", spec)).into_iter().collect()]
+        }
         _ => Vec::new(),
     };
     objects.retain(|fields| !fields.is_empty());
@@ -57,6 +60,24 @@ fn cilium(spec: &Node) -> Option<Node> {
     let section = |key, there: bool| (there || ingress == egress).then(|| (key, list([empty()])));
     let sections = [section("ingress", ingress), section("egress", egress)];
     Some(mapping([("endpointSelector", selector)].into_iter().chain(sections.into_iter().flatten())))
+}
+
+/// A `spec` of the same subject and place in the order, which denies wherever a rule may have done so. `None`: no rule does
+/// but accept, and without those less passes.
+fn cluster_wide(spec: &Node) -> Option<Node> {
+    let same = |key| Some((key, spec.get(key)?.clone()));
+    let denies = |key| {
+        let mut rules = spec.get(key).map_or(&[][..], Node::items).iter();
+        rules.any(|rule| rule.get("action").and_then(Node::as_str) != Some("Accept"))
+    };
+    let rule = |key, peers: Vec<Node>| list([mapping([("action", text("Deny")), (key, list(peers))])]);
+    let pods = || mapping([("namespaces", empty())]);
+    let addresses = mapping([("networks", list(["0.0.0.0/0", "::/0"].map(text)))]);
+    // What comes in can be said of pods alone: whoever probes them from a node still does.
+    let ingress = denies("ingress").then(|| ("ingress", rule("from", vec![pods()])));
+    let egress = denies("egress").then(|| ("egress", rule("to", vec![pods(), addresses])));
+    let same = ["tier", "priority", "subject"].map(same).into_iter().flatten();
+    (ingress.is_some() || egress.is_some()).then(|| mapping(same.chain(ingress).chain(egress)))
 }
 
 fn node(data: Data) -> Node {

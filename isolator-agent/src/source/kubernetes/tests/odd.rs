@@ -222,6 +222,48 @@ fn a_cilium_policy_that_says_something_unknown_opens_nothing() {
 }
 
 #[test]
+fn a_cluster_policy_that_says_something_unknown_denies_where_it_may_have_denied() {
+    let new = || {
+        let mut other = mk_pod("other", 2);
+        other["metadata"]["labels"] = json!({"app": "other"});
+        let mut told = Told::new(&[("Pod", mk_pod("web", 1)), ("Pod", other)]);
+        let mut definition = mk_definition("clusternetworkpolicies", &["v1alpha2"]);
+        definition["metadata"]["name"] = json!("clusternetworkpolicies.policy.networking.k8s.io");
+        definition["spec"]["group"] = json!("policy.networking.k8s.io");
+        told.take(&super::super::kinds::DEFINITIONS, |kind| put(kind, &definition));
+        told.machine.list(kind("ClusterNetworkPolicy"), &[]);
+        told
+    };
+    let with = |rules: Value, egress: Value| {
+        json!({"apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy",
+            "metadata": {"name": "admin"}, "spec": {
+            "tier": "Admin", "priority": 10, "ingress": rules, "egress": egress,
+            "subject": {"pods": {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "db"}}}}}})
+    };
+    let rule = |action, to: &str| {
+        let peers = json!([{"namespaces": {}, "onlyOnSundays": true}]);
+        json!({"action": action, to: peers})
+    };
+    let node = || End::Node("n1".to_owned());
+    for action in ["Deny", "Pass"] {
+        let mut told = new();
+        told.put("ClusterNetworkPolicy", &with(json!([rule(action, "from")]), json!([])));
+        assert_eq!(told.codes, ["cut-off", "unknown-field"], "{action}");
+        assert!(!told.passes(pod("web"), "db"), "nobody knows when");
+        assert!(told.passes(pod("db"), "web"), "it does not speak of egress");
+        assert!(told.passes(pod("web"), "other"), "nor of other pods");
+        assert!(told.passes(node(), "db"), "the own node reaches its pods");
+        told.put("ClusterNetworkPolicy", &with(json!([]), json!([rule(action, "to")])));
+        assert!(told.passes(pod("web"), "db") && !told.passes(pod("db"), "web"));
+    }
+    // Without what accepts, less passes.
+    let mut told = new();
+    told.put("ClusterNetworkPolicy", &with(json!([rule("Accept", "from")]), json!([])));
+    assert_eq!(told.codes, ["not-enforced", "unknown-field"]);
+    assert!(told.passes(pod("web"), "db"));
+}
+
+#[test]
 fn a_terminating_pod_counts_until_it_is_gone_and_a_finished_one_does_not() {
     let mut told = Told::new(&[("NetworkPolicy", web_only())]);
     let mut web = mk_pod("web", 1);
