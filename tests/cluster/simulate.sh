@@ -6,7 +6,10 @@
 PROXY_SOCKET=$CLUSTER_DIR/proxy.sock
 begin_proxy() {
   rm -f "$PROXY_SOCKET"
-  outside "$CLUSTER_BIN/kubectl" proxy --unix-socket="$PROXY_SOCKET" >/dev/null &
+  # Not by a function: its process would be a shell around the one that must end.
+  local enter=()
+  [ -z "$SWITCH" ] || enter=(nsenter --net="/run/netns/$SWITCH" --)
+  "${enter[@]}" "$CLUSTER_BIN/kubectl" proxy --unix-socket="$PROXY_SOCKET" >/dev/null &
   PROXY=$!
   await 20 'an answer of the proxy' "$PROXY_SOCKET" api GET readyz
 }
