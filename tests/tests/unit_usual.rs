@@ -23,21 +23,16 @@ const POD: Addr = Addr::v4([10, 0, 0, 1]);
 const NEAR: Addr = Addr::v4([10, 0, 0, 2]);
 const OUTSIDE: Addr = Addr::v4([192, 0, 2, 1]);
 
-const CLUSTER: &str = "
-{apiVersion: v1, kind: Namespace, metadata: {name: a}}
----
-apiVersion: v1
-kind: Pod
-metadata: {namespace: a, name: pod, labels: {app: pod}}
-spec: {nodeName: here, containers: []}
-status: {podIP: 10.0.0.1}
----
-apiVersion: v1
-kind: Pod
-metadata: {namespace: a, name: near, labels: {app: near}}
-spec: {nodeName: there, containers: []}
-status: {podIP: 10.0.0.2}
-";
+const NAMESPACE: &str = "{apiVersion: v1, kind: Namespace, metadata: {name: a}}\n";
+
+/// A pod of the namespace.
+fn pod(name: &str, app: &str, node: &str, address: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Pod\n\
+         metadata: {{namespace: a, name: {name}, labels: {{app: {app}, one: {name}}}}}\n\
+         spec: {{nodeName: {node}, containers: []}}\nstatus: {{podIP: {address}}}\n"
+    )
+}
 
 /// A policy that isolates the pod as `spec` says.
 fn policy(spec: &str) -> String {
@@ -46,9 +41,10 @@ fn policy(spec: &str) -> String {
     format!("{head}spec: {{podSelector: {{matchLabels: {{app: pod}}}}, {spec}}}\n")
 }
 
-/// Maps of the pod's node, with more manifests than [`CLUSTER`].
+/// Maps of the pod's node, in a cluster of it, a peer on another node, and what more says.
 fn node(more: &str) -> Memory {
-    let text = format!("{CLUSTER}{more}");
+    let [own, near] = [pod("pod", "pod", "here", "10.0.0.1"), pod("near", "near", "there", "10.0.0.2")];
+    let text = format!("{NAMESPACE}{own}{near}{more}");
     let cluster = Manifests::of_text("cluster.yaml", text.into_bytes()).load();
     assert_eq!(cluster.problems, []);
     let mut index = Index::new(Options::default());
@@ -124,15 +120,7 @@ fn look_ups(memory: &Memory, peer: Addr) -> [u32; 4] {
 /// Manifests of so many things of one kind, and whose packets are looked at.
 fn clusters(number: u32) -> [(String, Addr); 6] {
     let repeat = |one: &dyn Fn(u32) -> String| (0..number).map(one).collect::<String>();
-    let pods = repeat(&|n| {
-        format!(
-            "---\napiVersion: v1\nkind: Pod\n\
-             metadata: {{namespace: a, name: p{n}, labels: {{app: near, one: n{n}}}}}\n\
-             spec: {{nodeName: there, containers: []}}\nstatus: {{podIP: 10.1.{}.{}}}\n",
-            n / 256,
-            n % 256
-        )
-    });
+    let pods = repeat(&|n| pod(&format!("n{n}"), "near", "there", &format!("10.1.{}.{}", n / 256, n % 256)));
     let tiers = repeat(&|n| {
         format!(
             "---\napiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\n\

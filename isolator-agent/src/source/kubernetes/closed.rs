@@ -1,6 +1,6 @@
 //! What stands in for a policy that says something unknown: the API server is newer than we are and has let it through, so
 //! it means something, and what it might forbid is forbidden. The pods that it selects talk to nobody in the directions
-//! that it speaks of. Pure. Not here: policies that are refused for another reason, which upstream does not enforce
+//! that it speaks of; of a ClusterNetworkPolicy, in those in which it does more than accept. Pure. Not here: policies that are refused for another reason, which upstream does not enforce
 //! either.
 
 use super::super::convert::{self, Found, Item};

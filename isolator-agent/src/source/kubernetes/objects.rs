@@ -6,7 +6,7 @@ use super::super::convert::{Found, Item};
 use super::super::last_good::{broken, error};
 use super::shared::Shared;
 use isolator_policy::cluster::change::{Change, Object, ObjectKey};
-use isolator_policy::model::{Place, PodKey, PolicyKey, Problem, ServiceKey};
+use isolator_policy::model::{Place, PodKey, PolicyKey, PolicyKind, Problem, ServiceKey};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 
@@ -223,9 +223,17 @@ impl Objects {
 
 /// What happens to a policy that something stands in for.
 fn cut_off(key: &ObjectKey, place: &Place) -> Problem {
-    let message = "the API server has let it through, so it is not left out: the pods that it selects may talk to nobody in \
-                   the directions that it speaks of. Correct it, or update isolator";
-    error("cut-off", place.clone(), key.to_string(), message.to_owned())
+    let instead = match key {
+        ObjectKey::Policy(PolicyKey { kind: PolicyKind::ClusterNetworkPolicy, .. }) => {
+            "its subject takes in nothing from pods, or sends nothing at all, in the directions in which it does more than \
+             accept; what comes before it in the order holds"
+        }
+        _ => "the pods that it selects may talk to nobody in the directions that it speaks of",
+    };
+    let message = format!(
+        "the API server has let it through, so it is not left out: {instead}. Correct it, or update isolator"
+    );
+    error("cut-off", place.clone(), key.to_string(), message)
 }
 
 fn note(all: &mut BTreeMap<String, Vec<Problem>>, name: &str, problems: Vec<Problem>) {

@@ -226,7 +226,9 @@ fn a_cluster_policy_that_says_something_unknown_denies_where_it_may_have_denied(
     let new = || {
         let mut other = mk_pod("other", 2);
         other["metadata"]["labels"] = json!({"app": "other"});
-        let mut told = Told::new(&[("Pod", mk_pod("web", 1)), ("Pod", other)]);
+        let far = json!({"metadata": {"name": "n2"}, "status": {"addresses": [
+            {"type": "InternalIP", "address": "172.16.0.2"}]}});
+        let mut told = Told::new(&[("Node", far), ("Pod", mk_pod("web", 1)), ("Pod", other)]);
         let mut definition = mk_definition("clusternetworkpolicies", &["v1alpha2"]);
         definition["metadata"]["name"] = json!("clusternetworkpolicies.policy.networking.k8s.io");
         definition["spec"]["group"] = json!("policy.networking.k8s.io");
@@ -255,6 +257,10 @@ fn a_cluster_policy_that_says_something_unknown_denies_where_it_may_have_denied(
         assert!(told.passes(node(), "db"), "the own node reaches its pods");
         told.put("ClusterNetworkPolicy", &with(json!([]), json!([rule(action, "to")])));
         assert!(told.passes(pod("web"), "db") && !told.passes(pod("db"), "web"));
+        for to in [End::Node("n2".to_owned()), End::Address(Addr::v4([192, 0, 2, 1]))] {
+            let flow = FlowSpec { from: pod("db"), to, protocol: protocol::TCP, port: 80 };
+            assert!(!judge(&told.index.snapshot(), &flow).unwrap().allowed(), "{flow:?}");
+        }
     }
     // Without what accepts, less passes.
     let mut told = new();
