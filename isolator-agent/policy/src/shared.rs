@@ -119,24 +119,28 @@ impl<K: Ord, V> SharedMap<K, V> {
     }
 
     /// The entries with keys in a range, in order.
-    pub fn range(&self, range: impl RangeBounds<K>) -> impl Iterator<Item = (&K, &V)> {
-        let below = |key: &K| match range.start_bound() {
+    pub fn range<'a>(&'a self, range: impl RangeBounds<K>) -> impl Iterator<Item = (&'a K, &'a V)> {
+        let is_below = |key: &K| match range.start_bound() {
             Bound::Unbounded => false,
             Bound::Included(start) => key < start,
             Bound::Excluded(start) => key <= start,
         };
-        let first = self.chunks.partition_point(|chunk| below(&chunk[0].0)).saturating_sub(1);
-        let mut chunks = self.chunks[first.min(self.chunks.len())..].iter();
-        let mut now = [].iter();
-        // The first chunk may begin below the range; the next one never does.
-        if let Some(chunk) = chunks.next() {
-            now = chunk[chunk.partition_point(|(key, _)| below(key))..].iter();
-        }
-        Iter { chunks, now }.take_while(move |(key, _)| match range.end_bound() {
-            Bound::Unbounded => true,
-            Bound::Included(end) => *key <= end,
-            Bound::Excluded(end) => *key < end,
-        })
+        let is_above = |key: &K| match range.end_bound() {
+            Bound::Unbounded => false,
+            Bound::Included(end) => key > end,
+            Bound::Excluded(end) => key >= end,
+        };
+        // The first of these chunks may begin below the range, the last may end above it; none between does.
+        let first = self.chunks.partition_point(|chunk| is_below(&chunk[0].0)).saturating_sub(1);
+        let end = self.chunks.partition_point(|chunk| !is_above(&chunk[0].0)).max(first);
+        let from = |chunk: &'a [(K, V)]| &chunk[chunk.partition_point(|(key, _)| is_below(key))..];
+        let until = |chunk: &'a [(K, V)]| &chunk[..chunk.partition_point(|(key, _)| !is_above(key))];
+        let (now, between, last): (&[_], &[_], &[_]) = match &self.chunks[first..end] {
+            [] => (&[], &[], &[]),
+            [only] => (from(until(only)), &[], &[]),
+            [first, between @ .., last] => (from(first), between, until(last)),
+        };
+        Iter { chunks: between.iter(), now: now.iter() }.chain(last.iter().map(|(key, value)| (key, value)))
     }
 
     /// Every key of either map in order, with the value in each; but for parts that both share.
@@ -348,6 +352,12 @@ impl<'a, K, V> Iterator for Iter<'a, K, V> {
             self.now = self.chunks.next()?.iter();
         }
     }
+
+    // Whole chunks at a time: half the cost of one entry after the other.
+    fn fold<B, F: FnMut(B, Self::Item) -> B>(self, init: B, mut add: F) -> B {
+        let all = std::iter::once(self.now).chain(self.chunks.map(|chunk| chunk.iter()));
+        all.flatten().fold(init, |sum, (key, value)| add(sum, (key, value)))
+    }
 }
 
 /// A place in a map.
@@ -407,6 +417,9 @@ mod tests {
             prop_assert!(map.range(low..high).eq(model.range(low..high)));
             prop_assert!(map.range(low..=high).eq(model.range(low..=high)));
             prop_assert!(map.range(low..).eq(model.range(low..)));
+            let mut all = Vec::new();
+            map.range(low..).for_each(|entry| all.push(entry));
+            prop_assert!(all.into_iter().eq(model.range(low..)));
             prop_assert_eq!(map.at_or_before(&low), model.range(..=low).next_back());
             let differ = |(_, a, b): &(&u16, Option<&u8>, Option<&u8>)| a != b;
             let found: Vec<_> = before.pairs(&map).filter(differ).collect();

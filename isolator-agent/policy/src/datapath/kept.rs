@@ -98,10 +98,11 @@ impl Kept {
         let Compiled { addresses, prefixes, .. } = input.compiled;
         let differing = self.addresses.pairs(addresses).filter(|(_, before, after)| before != after);
         let mut touched: BTreeSet<Addr> = differing.map(|(addr, ..)| addr.block()).collect();
-        let numbered = |group: usize| self.groups.get(group) == input.numbers.get(group);
-        let renumbered = !(0..self.groups.len()).all(numbered);
+        let same = |group: usize| self.groups.get(group) == input.numbers.get(group);
+        let renumbered = !(0..self.groups.len()).all(same);
         if renumbered {
-            let other = addresses.iter().filter(|(_, behind)| !numbered(behind.group.0 as usize));
+            let same: Vec<bool> = (0..input.numbers.len()).map(same).collect();
+            let other = addresses.iter().filter(|(_, behind)| !same[behind.group.0 as usize]);
             touched.extend(other.map(|(addr, _)| addr.block()));
         }
         input.place(&mut all, touched);

@@ -11,7 +11,8 @@ use crate::shared::SharedMap;
 use isolator_common::endpoint::{Endpoint, Row};
 use isolator_common::policy::{Direction, Interval, Kind, Word};
 use isolator_common::tables::name;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::collections::hash_map::{Entry, HashMap};
 
 /// Start and length of a run of cells.
 pub(crate) type Extent = (u32, u32);
@@ -55,20 +56,20 @@ pub(crate) fn lay(input: &Input<'_>) -> Result<Rows, Capacity> {
     let mut table = vec![None; input.compiled.rows.cells().len()];
     for (index, now) in &input.users {
         let words = words(input, *index, count as usize, &mut table, &mut sets)?;
-        let extent = match by_words.get(&words) {
-            Some(extent) => *extent,
-            None => {
+        let extent = match by_words.entry(words) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(place) => {
+                let words = place.key();
                 let reused = now.iter().map(|row| (row.base, row.len)).find(|extent| {
                     claimed.iter().all(|other| !overlap(*other, *extent))
-                        && fits(input, *extent, &words, &looked_at)
+                        && fits(input, *extent, words, &looked_at)
                 });
                 let extent = match reused {
                     Some(extent) => extent,
                     None => fresh(&mut cells, count, input.capacities.cells)?,
                 };
                 claimed.push(extent);
-                by_words.insert(words, extent);
-                extent
+                *place.insert(extent)
             }
         };
         extents.insert(*index, extent);

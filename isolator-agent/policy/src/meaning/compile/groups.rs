@@ -39,6 +39,7 @@ pub(super) struct Groups {
     tenancy_of: HashMap<String, u32>,
     ports: Interner<Vec<(u32, u16)>>,
     translated: Interner<Vec<u32>>,
+    plain: Interner<(End, u32, u32)>,
     signatures: Interner<Signature>,
 }
 
@@ -50,6 +51,8 @@ pub(super) struct Group {
     pub(super) tenant: Option<String>,
     /// Those tenants of local endpoints that the members admit.
     pub(super) accepts: Vec<String>,
+    /// Number of the end, the tenancy and what is translated among all groups': no more matters where no rule is asked.
+    pub(super) plain_number: u32,
     /// Numbers behind the port names that egress rules use: (name, port), sorted.
     pub(super) ports: Vec<(u32, u16)>,
     /// Number of `ports` among all groups'.
@@ -319,6 +322,7 @@ impl Groups {
             end,
             tenant,
             accepts,
+            plain_number: self.plain.number((end, tenancy, translated)),
             ports: names,
             ports_number: ports,
             translated: self.translated.values()[translated as usize].clone(),

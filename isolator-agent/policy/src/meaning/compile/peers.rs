@@ -12,7 +12,8 @@ use crate::model::{
     Entity, IdentityLabels, IdentityRequirement, IdentitySelector, LabelSource, Labels, NamespaceMatch,
     ObjectMatch, Operator, Peer, Pod, PodKey, Selector, Service,
 };
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// The distinct peers that rules speak of. A matcher is named by its number; none is ever forgotten.
@@ -113,7 +114,12 @@ struct Selectors {
 struct InNamespace {
     /// A pod that is or was there.
     example: Arc<Pod>,
+    /// The fields that were read of every pod that was ever asked about, with hashes of all values that they had.
+    seen: BTreeMap<Field, HashSet<u64>>,
     scopes: Vec<usize>,
+    /// How many selectors these scopes had when they were asked last. Scopes and selectors are only ever added, so that
+    /// answers of fewer are out of date, and no others.
+    asked: usize,
     /// Answers by the values of all fields, each after its length.
     known: HashMap<Vec<u8>, u32>,
 }
@@ -130,8 +136,6 @@ impl PodMatcher {
                 holding.for_each(|here| here.scopes.push(index));
             }
             self.selectors[index].add(number, conditions);
-            let concerned = self.namespaces.values_mut().filter(|here| here.scopes.contains(&index));
-            concerned.for_each(|here| here.known.clear());
         }
     }
 
@@ -140,10 +144,12 @@ impl PodMatcher {
         let mut matched = Vec::new();
         for (scope, conditions) in wanted(snapshot, peer) {
             let Some(index) = self.scopes.find(&scope).map(|index| index as usize) else { continue };
-            for (namespace, _) in self.namespaces.iter().filter(|(_, here)| here.scopes.contains(&index)) {
-                let first = PodKey { namespace: namespace.clone(), name: String::new() };
-                let pods = snapshot.pods().range(first..).map(|(_, pod)| pod);
-                let pods = pods.take_while(|pod| pod.key.namespace == *namespace);
+            let concerned = self.namespaces.iter().filter(|(_, here)| here.scopes.contains(&index));
+            for (namespace, _) in concerned.filter(|(_, here)| here.may_meet(&conditions)) {
+                let first = |namespace: String| PodKey { namespace, name: String::new() };
+                // No namespace is named between the two.
+                let all = first(namespace.clone())..first(format!("{namespace}\0"));
+                let pods = snapshot.pods().range(all).map(|(_, pod)| pod);
                 matched.extend(pods.filter(|pod| hold(&conditions, pod)));
             }
         }
@@ -156,11 +162,22 @@ impl PodMatcher {
         if !self.namespaces.contains_key(namespace) {
             let holding =
                 self.scopes.values().iter().enumerate().filter(|(_, scope)| scope.holds(snapshot, pod));
-            let scopes = holding.map(|(index, _)| index).collect();
-            let here = InNamespace { example: Arc::clone(pod), scopes, known: HashMap::new() };
+            let scopes: Vec<usize> = holding.map(|(index, _)| index).collect();
+            let fields = scopes.iter().flat_map(|scope| &self.selectors[*scope].fields);
+            let here = InNamespace {
+                example: Arc::clone(pod),
+                seen: fields.map(|field| (field.clone(), HashSet::new())).collect(),
+                scopes,
+                asked: 0,
+                known: HashMap::new(),
+            };
             self.namespaces.insert(namespace.to_owned(), here);
         }
         let Some(here) = self.namespaces.get_mut(namespace) else { return self.sets.number(Vec::new()) };
+        let asked = here.scopes.iter().map(|scope| self.selectors[*scope].conditions.len()).sum();
+        if std::mem::replace(&mut here.asked, asked) != asked {
+            here.known.clear();
+        }
         let mut seen = Vec::new();
         for field in here.scopes.iter().flat_map(|scope| &self.selectors[*scope].fields) {
             // No value is as long as an absent one.
@@ -171,11 +188,24 @@ impl PodMatcher {
         if let Some(set) = here.known.get(&seen) {
             return *set;
         }
+        for (field, values) in &mut here.seen {
+            values.extend(field.of(pod).map(hashed));
+        }
         let set: BTreeSet<u32> =
             here.scopes.iter().flat_map(|scope| self.selectors[*scope].matching(pod)).collect();
         let number = self.sets.number(set.into_iter().collect());
         here.known.insert(seen, number);
         number
+    }
+}
+
+impl InNamespace {
+    /// Whether a pod that is or was there may meet the conditions. Spares a look at all of them.
+    fn may_meet(&self, conditions: &Conditions) -> bool {
+        conditions.iter().all(|(field, operator)| match (operator, self.seen.get(field)) {
+            (Operator::In(values), Some(seen)) => values.iter().any(|value| seen.contains(&hashed(value))),
+            _ => true,
+        })
     }
 }
 
@@ -285,6 +315,13 @@ impl Field {
             Field::ServiceAccount => Some(&pod.service_account),
         }
     }
+}
+
+/// Equal hashes of different values cost a look, nothing else.
+fn hashed(value: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn hold(conditions: &Conditions, pod: &Pod) -> bool {

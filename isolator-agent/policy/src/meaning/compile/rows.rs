@@ -3,8 +3,8 @@
 //! cell (`cells`).
 
 use super::cells::{Match, Verdicts, cell, translated, without_rules};
-use super::columns::{Columns, Distinct, DistinctRows};
-use super::groups::Groups;
+use super::columns::{Columns, Reach, Update, Wide, sum};
+use super::groups::{Group, Groups};
 use super::intern::Interner;
 use super::peers::Matchers;
 use super::select::{Program, Selection};
@@ -18,20 +18,19 @@ use std::collections::{BTreeSet, HashMap};
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     /// By program, a cell number by group, as far as somebody asked.
-    wide: HashMap<usize, Vec<u32>>,
+    wide: Wide,
+    /// The same where no rule is asked, by [`Group::plain_number`], as far as somebody asked.
+    plain: HashMap<usize, Vec<Option<Option<u32>>>>,
     /// Distinct cells without tracking.
     cells: Interner<CellSpec>,
     /// By cell.
     passing: Vec<Passing>,
     reasons: Interner<By>,
-    /// The programs in use.
-    live: Vec<usize>,
-    /// Groups that the programs in use tell apart, with their merged groups.
-    distinct: Distinct,
-    /// Merged group by group; `None` for those without members so far.
-    merged: Vec<Option<u32>>,
-    /// By merged group: a group that is or was in it.
-    examples: Vec<u32>,
+    /// Which groups the programs in use tell apart.
+    columns: Columns,
+    /// By pair of programs that endpoints have, egress and ingress: their rows, which are cell number × 2, and 1 where it
+    /// is tracked, by merged group.
+    pairs: HashMap<[usize; 2], [Vec<u32>; 2]>,
 }
 
 /// What a cell lets pass: for good, or to a second judgement.
@@ -53,17 +52,6 @@ impl Passing {
     }
 }
 
-/// What an update of [`Rows`] did.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reach {
-    /// New groups are like known ones, if there are new ones at all.
-    Nothing,
-    /// There are more merged groups; those known before are the same.
-    More,
-    /// By group: whether it is in another merged group than before.
-    Moved(Vec<bool>),
-}
-
 impl Rows {
     /// Looks at new programs and new groups.
     pub(super) fn update(
@@ -71,98 +59,56 @@ impl Rows {
         selection: &Selection,
         groups: &Groups,
         matchers: &Matchers,
-        live: Vec<usize>,
+        live: &[usize],
     ) -> Reach {
         let everything = matchers.entity(Entity::All);
-        for number in &live {
-            let Rows { wide, cells, reasons, .. } = self;
+        for number in live {
+            let Rows { wide, plain, cells, reasons, .. } = self;
             let row = wide.entry(*number).or_default();
+            let plain = plain.entry(*number).or_default();
             let maker = RowMaker { selection, groups, program: selection.program(*number), everything };
-            maker.extend(row, &mut |verdicts| cells.number(spec(verdicts, reasons)));
+            maker.extend(row, plain, &mut |verdicts| cells.number(spec(verdicts, reasons)));
         }
         let new = &self.cells.values()[self.passing.len()..];
         self.passing.extend(new.iter().map(Passing::of));
-        self.merged.resize(groups.groups.len(), None);
-        let living = (0..).zip(&groups.counts).filter(|(_, count)| **count > 0).map(|(group, _)| group);
-        if live != self.live {
-            self.live = live;
-            return Reach::Moved(self.merge(living.collect()));
-        }
-        let before = self.examples.len();
-        let Rows { wide, live, distinct, merged, examples, .. } = self;
-        let columns = Columns::new(live.iter().map(|program| wide[program].as_slice()));
-        for group in living {
-            if merged[group as usize].is_some() {
-                continue;
-            }
-            let sum = columns.sum(group);
-            let number = distinct.find(&columns, sum, group).unwrap_or_else(|| {
-                let next = examples.len() as u32;
-                distinct.add(sum, group, next);
-                examples.push(group);
-                next
-            });
-            merged[group as usize] = Some(number);
-        }
-        if self.examples.len() > before { Reach::More } else { Reach::Nothing }
+        let Update { reach, fresh } = self.columns.update(&self.wide, live, &groups.counts);
+        self.pair(selection.pairs(), &fresh);
+        reach
     }
 
-    /// Groups that all programs in use treat alike become one. It has a number that one of them had before, or
-    /// the next that is free. Answers which groups have another number now.
-    fn merge(&mut self, living: Vec<u32>) -> Vec<bool> {
-        let Rows { wide, live, distinct, merged, examples, .. } = self;
-        let columns = Columns::new(live.iter().map(|program| wide[program].as_slice()));
-        let sums = columns.sums();
-        let mut classes = Distinct::default();
-        let mut count = 0;
-        let class_of = |group: u32| {
-            let sum = sums[group as usize];
-            classes.find(&columns, sum, group).unwrap_or_else(|| {
-                classes.add(sum, group, count);
-                count += 1;
-                count - 1
-            })
-        };
-        let of: Vec<u32> = living.iter().copied().map(class_of).collect();
-        let mut numbers: Vec<Option<u32>> = vec![None; count as usize];
-        let mut taken = BTreeSet::new();
-        for (group, class) in living.iter().zip(&of) {
-            let number = &mut numbers[*class as usize];
-            if let (None, Some(before)) = (&number, merged[*group as usize])
-                && taken.insert(before)
-            {
-                *number = Some(before);
-            }
+    /// Brings the rows of these pairs of programs up to date in merged groups that stand for others than before.
+    fn pair(&mut self, wanted: BTreeSet<[usize; 2]>, fresh: &[u32]) {
+        let Rows { wide, passing, columns, pairs, .. } = self;
+        pairs.retain(|programs, _| wanted.contains(programs));
+        let examples = columns.examples();
+        for programs in wanted {
+            let [egress, ingress] = programs.map(|program| wide[&program].as_slice());
+            let write = |row: &mut Vec<u32>, mine: &[u32], opposite: &[u32]| {
+                let code = |example: &u32| {
+                    let (cell, reply) = (mine[*example as usize], opposite[*example as usize]);
+                    cell * 2 + u32::from(needs_entry(passing[cell as usize], passing[reply as usize]))
+                };
+                for number in fresh.iter().map(|number| *number as usize) {
+                    if let Some(there) = row.get_mut(number) {
+                        *there = code(&examples[number]);
+                    }
+                }
+                row.extend(examples[row.len()..].iter().map(code));
+            };
+            let [out, into] = pairs.entry(programs).or_default();
+            write(out, egress, ingress);
+            write(into, ingress, egress);
         }
-        let mut free = (0..).filter(|number| !taken.contains(number));
-        for number in numbers.iter_mut().filter(|number| number.is_none()) {
-            *number = free.next();
-        }
-        let before = std::mem::replace(merged, vec![None; merged.len()]);
-        *distinct = Distinct::default();
-        let mut written = vec![false; numbers.len()];
-        for (group, class) in living.into_iter().zip(of) {
-            let Some(number) = numbers[class as usize] else { continue };
-            if !std::mem::replace(&mut written[class as usize], true) {
-                distinct.add(sums[group as usize], group, number);
-            }
-            if examples.len() <= number as usize {
-                examples.resize(number as usize + 1, group);
-            }
-            examples[number as usize] = group;
-            merged[group as usize] = Some(number);
-        }
-        before.iter().zip(merged).map(|(before, now)| before != now).collect()
     }
 
     /// The merged group of a group with members.
     pub(super) fn merged(&self, group: u32) -> u32 {
-        self.merged[group as usize].unwrap_or_default()
+        self.columns.merged(group)
     }
 
     /// Number of merged groups.
     pub(super) fn groups(&self) -> u32 {
-        self.examples.len() as u32
+        self.columns.examples().len() as u32
     }
 
     /// Starts to write rows down.
@@ -175,24 +121,16 @@ impl Rows {
 pub(super) struct Writer<'r> {
     rows: &'r Rows,
     known: HashMap<[usize; 2], [RowIndex; 2]>,
-    /// Cell number × 2, and 1 where it is tracked.
-    distinct: DistinctRows,
+    distinct: DistinctRows<'r>,
 }
 
 impl Writer<'_> {
     /// The rows of an endpoint with these programs.
     pub(super) fn pair(&mut self, programs: [usize; 2]) -> [RowIndex; 2] {
         let Writer { rows, known, distinct } = self;
-        *known.entry(programs).or_insert_with(|| {
-            let [egress, ingress] = programs.map(|program| &rows.wide[&program]);
-            let mut row = |mine: &[u32], opposite: &[u32]| {
-                let cells =
-                    rows.examples.iter().map(|group| (mine[*group as usize], opposite[*group as usize]));
-                let tracked = |(cell, reply)| cell * 2 + u32::from(rows.needs_entry(cell, reply));
-                RowIndex(distinct.number(cells.map(tracked).collect()))
-            };
-            [row(egress, ingress), row(ingress, egress)]
-        })
+        *known
+            .entry(programs)
+            .or_insert_with(|| rows.pairs[&programs].each_ref().map(|row| RowIndex(distinct.number(row))))
     }
 
     /// The rows that were asked for, and the reasons that their cells speak of, as numbers among all.
@@ -200,15 +138,18 @@ impl Writer<'_> {
         let all = self.rows.cells.values();
         let mut reasons = Renumbered { of: vec![None; self.rows.reasons.len()], used: Vec::new() };
         let mut cells: Vec<CellSpec> = Vec::new();
-        let mut written: Vec<Option<u32>> = vec![None; all.len() * 2];
+        // No cell has the greatest number. Small, so that it stays near while all rows are gone through.
+        let mut written: Vec<u32> = vec![u32::MAX; all.len() * 2];
         let mut write = |code: u32| {
-            *written[code as usize].get_or_insert_with(|| {
+            let number = &mut written[code as usize];
+            if *number == u32::MAX {
+                *number = cells.len() as u32;
                 cells.push(renumbered(&all[(code / 2) as usize], code % 2 == 1, &mut reasons));
-                cells.len() as u32 - 1
-            })
+            }
+            *number
         };
-        let mut rows = self.distinct.finished();
-        rows.iter_mut().flatten().for_each(|code| *code = write(*code));
+        let rows = self.distinct.rows.iter().map(|row| row.iter().map(|code| write(*code)).collect());
+        let rows = rows.collect();
         (RowSpecs::new(cells, rows), reasons.used)
     }
 }
@@ -218,12 +159,32 @@ impl Rows {
     pub(super) fn reason(&self, number: u32) -> &By {
         &self.reasons.values()[number as usize]
     }
+}
 
-    /// Whether what a cell allows needs an entry: so that replies pass in the opposite cell, or because they would make
-    /// one there, by which the connection would be the other end's (`docs/adr/0005-connections-without-an-entry.md`).
-    fn needs_entry(&self, cell: u32, opposite: u32) -> bool {
-        let (cell, opposite) = (self.passing[cell as usize], self.passing[opposite as usize]);
-        cell.some && !(cell.all && opposite.all)
+/// Whether what a cell allows needs an entry: so that replies pass in the opposite cell, or because they would make one
+/// there, by which the connection would be the other end's (`docs/adr/0005-connections-without-an-entry.md`).
+fn needs_entry(cell: Passing, opposite: Passing) -> bool {
+    cell.some && !(cell.all && opposite.all)
+}
+
+/// Rows of which no two are equal, in the order of their first use.
+#[derive(Debug, Default)]
+struct DistinctRows<'r> {
+    rows: Vec<&'r [u32]>,
+    by_sum: HashMap<u64, Vec<u32>>,
+}
+
+impl<'r> DistinctRows<'r> {
+    /// The number of a row, a new one if it was not seen before.
+    fn number(&mut self, row: &'r [u32]) -> u32 {
+        let DistinctRows { rows, by_sum } = self;
+        let known = by_sum.entry(sum(row)).or_default();
+        let number = known.iter().find(|number| rows[**number as usize] == row).copied();
+        number.unwrap_or_else(|| {
+            rows.push(row);
+            known.push(rows.len() as u32 - 1);
+            rows.len() as u32 - 1
+        })
     }
 }
 
@@ -256,27 +217,35 @@ struct RowMaker<'s> {
 
 impl RowMaker<'_> {
     /// Adds the cell numbers of groups that the row does not have yet.
-    fn extend(&self, row: &mut Vec<u32>, number: &mut impl FnMut(Verdicts) -> u32) {
+    fn extend(
+        &self,
+        row: &mut Vec<u32>,
+        plain: &mut Vec<Option<Option<u32>>>,
+        number: &mut impl FnMut(Verdicts) -> u32,
+    ) {
         let first = row.len();
         if first == self.groups.groups.len() {
+            return;
+        }
+        let groups = &self.groups.groups[first..];
+        let decided = self.decided(groups, plain, number);
+        if decided.iter().all(Option::is_some) {
+            row.extend(decided.into_iter().flatten());
             return;
         }
         let rules = self.rules();
         let names = self.program.sections.iter().any(|index| self.selection.sections[*index].names);
         let egress = self.program.direction == Direction::Egress;
         let mut known: HashMap<(Vec<u32>, bool, bool, u32, u32), u32> = HashMap::new();
-        let hits = self.hits(&rules, first);
-        for (group, hits) in self.groups.groups[first..].iter().zip(hits) {
-            if let Some((effect, by)) = without_rules(self.program, group) {
-                let verdicts = vec![(0, effect, by)];
-                // What is denied whoever is behind it stays denied.
-                let left = egress && effect == Effect::Allow;
-                row.push(number(if left { translated(verdicts, &group.translated) } else { verdicts }));
+        let hits = self.hits(&rules, first, &decided);
+        for ((group, hits), decided) in groups.iter().zip(hits).zip(decided) {
+            if let Some(cell) = decided {
+                row.push(cell);
                 continue;
             }
+            let left = if egress { group.translated_number } else { 0 };
             let conflict = group.end.is_conflict();
             let ports = if names { group.ports_number } else { 0 };
-            let left = if egress { group.translated_number } else { 0 };
             let key = (hits, group.end.is_local_host(), conflict, ports, left);
             let cell = match known.get(&key) {
                 Some(cell) => *cell,
@@ -292,19 +261,44 @@ impl RowMaker<'_> {
         }
     }
 
+    /// By group: the cell, where no rule is asked.
+    fn decided(
+        &self,
+        groups: &[Group],
+        known: &mut Vec<Option<Option<u32>>>,
+        number: &mut impl FnMut(Verdicts) -> u32,
+    ) -> Vec<Option<u32>> {
+        let mut cell = |group: &Group| {
+            let (effect, by) = without_rules(self.program, group)?;
+            let verdicts = vec![(0, effect, by)];
+            // What is denied whoever is behind it stays denied.
+            let left = self.program.direction == Direction::Egress && effect == Effect::Allow;
+            Some(number(if left { translated(verdicts, &group.translated) } else { verdicts }))
+        };
+        let decided = groups.iter().map(|group| {
+            let plain = group.plain_number as usize;
+            if known.len() <= plain {
+                known.resize(plain + 1, None);
+            }
+            *known[plain].get_or_insert_with(|| cell(group))
+        });
+        decided.collect()
+    }
+
     /// The program's rules in the order of evaluation.
     fn rules(&self) -> Vec<Match<'_>> {
         let sections = self.program.sections.iter().map(|index| &self.selection.sections[*index]);
         sections.flat_map(|section| section.rules.iter().map(move |rule| Match { section, rule })).collect()
     }
 
-    /// By group, from the first that is asked for: the rules whose peers match, ascending.
-    fn hits(&self, rules: &[Match<'_>], first: usize) -> Vec<Vec<u32>> {
+    /// By group, from the first that is asked for: the rules whose peers match, ascending. None for what is decided.
+    fn hits(&self, rules: &[Match<'_>], first: usize, decided: &[Option<u32>]) -> Vec<Vec<u32>> {
         let groups = &self.groups.groups;
-        let mut hits: Vec<Vec<u32>> = vec![Vec::new(); groups.len() - first];
+        let mut hits: Vec<Vec<u32>> = vec![Vec::new(); decided.len()];
         for (position, found) in (0..).zip(rules) {
             let Some(matchers) = &found.rule.matchers else {
-                hits.iter_mut().for_each(|hits| hits.push(position));
+                let open = hits.iter_mut().zip(decided).filter(|(_, decided)| decided.is_none());
+                open.for_each(|(hits, _)| hits.push(position));
                 continue;
             };
             // An address that several claim: only what denies, or means everything, means it.
@@ -313,7 +307,9 @@ impl RowMaker<'_> {
             for matcher in matchers {
                 let members = self.groups.members.get(*matcher as usize).map_or(&[][..], Vec::as_slice);
                 let known = members.partition_point(|group| (*group as usize) < first);
-                for group in &members[known..] {
+                let asked =
+                    members[known..].iter().filter(|group| decided[**group as usize - first].is_none());
+                for group in asked {
                     let conflict = groups[*group as usize].end.is_conflict();
                     let hits = &mut hits[*group as usize - first];
                     if hits.last() != Some(&position) && (!conflict || unclear) {

@@ -43,6 +43,8 @@ pub(super) struct Local {
     pub(super) pod: Arc<Pod>,
     /// The parts of policies that select it, in the order of evaluation.
     parts: Vec<PartOf>,
+    /// They changed since its programs were found.
+    stale: bool,
     /// Its program in each direction.
     pub(super) programs: [usize; 2],
 }
@@ -118,7 +120,8 @@ impl Selection {
         let mut changed = false;
         for (key, _, after) in &changes.policies {
             for local in self.local.values_mut() {
-                changed |= local.replace(snapshot, key, *after);
+                local.replace(snapshot, key, *after);
+                changed |= local.stale;
             }
         }
         for (key, before, after) in &changes.pods {
@@ -146,17 +149,21 @@ impl Selection {
     ) {
         let mut parts: Vec<PartOf> = policies.flat_map(|policy| selecting(snapshot, policy, pod)).collect();
         parts.sort_by(|a, b| a.order().cmp(&b.order()));
-        self.local.insert(pod.key.clone(), Local { pod: Arc::clone(pod), parts, programs: [0; 2] });
+        self.local
+            .insert(pod.key.clone(), Local { pod: Arc::clone(pod), parts, stale: true, programs: [0; 2] });
     }
 
-    /// Gives every endpoint its programs.
+    /// Gives every endpoint whose rules changed its programs.
     fn finish(&mut self, snapshot: &Snapshot, matchers: &mut Matchers) {
         let Selection { programs, sections, numbers, local, tenants, names, startup: _ } = self;
         let mut builder = Builder { sections, numbers, names, matchers };
-        tenants.clear();
-        for Local { pod, parts, programs: of_pod } in local.values_mut() {
-            let tenant = snapshot.tenant_of(&pod.key.namespace);
-            tenants.extend(tenant.map(str::to_owned));
+        let tenant_of = |pod: &Pod| snapshot.tenant_of(&pod.key.namespace).map(str::to_owned);
+        *tenants = local.values().filter_map(|local| tenant_of(&local.pod)).collect();
+        for Local { pod, parts, stale, programs: of_pod } in local.values_mut() {
+            if !std::mem::take(stale) {
+                continue;
+            }
+            let tenant = tenant_of(pod);
             *of_pod = Direction::BOTH.map(|direction| {
                 let own: Vec<usize> =
                     parts.iter().filter_map(|part| builder.section(part, direction)).collect();
@@ -165,7 +172,7 @@ impl Selection {
                 let program = Program {
                     direction,
                     startup: false,
-                    tenant: tenant.map(str::to_owned),
+                    tenant: tenant.clone(),
                     accepts: accepts(snapshot, pod).filter(|_| ingress && tenant.is_some()).cloned(),
                     ports: pod.ports.iter().filter(|port| named && !port.name.is_empty()).cloned().collect(),
                     sections: own,
@@ -178,16 +185,20 @@ impl Selection {
     /// The programs that some endpoint or interface uses, ascending.
     pub(super) fn live(&self) -> Vec<usize> {
         let used = self.local.values().flat_map(|local| local.programs);
-        let live: BTreeSet<usize> = used.chain(self.startup).collect();
-        live.into_iter().collect()
+        sorted(used.chain(self.startup))
     }
 
-    /// The matchers that those programs' rules speak of.
-    pub(super) fn speaking_of(&self, programs: &[usize]) -> BTreeSet<u32> {
-        let sections: BTreeSet<usize> =
-            programs.iter().flat_map(|program| self.program(*program).sections.iter().copied()).collect();
+    /// Egress and ingress together, as endpoints and interfaces have them.
+    pub(super) fn pairs(&self) -> BTreeSet<[usize; 2]> {
+        self.local.values().map(|local| local.programs).chain([self.startup]).collect()
+    }
+
+    /// The matchers that those programs' rules speak of, ascending.
+    pub(super) fn speaking_of(&self, programs: &[usize]) -> Vec<u32> {
+        let sections =
+            sorted(programs.iter().flat_map(|program| self.program(*program).sections.iter().copied()));
         let rules = sections.into_iter().flat_map(|section| &self.sections[section].rules);
-        rules.filter_map(|rule| rule.matchers.as_ref()).flatten().copied().collect()
+        sorted(rules.filter_map(|rule| rule.matchers.as_ref()).flatten().copied())
     }
 
     pub(super) fn program(&self, number: usize) -> &Program {
@@ -211,17 +222,16 @@ impl Selection {
 }
 
 impl Local {
-    /// Replaces a policy. Answers whether it speaks or spoke of the endpoint.
-    fn replace(&mut self, snapshot: &Snapshot, key: &PolicyKey, after: Option<&Arc<Policy>>) -> bool {
+    /// Replaces a policy.
+    fn replace(&mut self, snapshot: &Snapshot, key: &PolicyKey, after: Option<&Arc<Policy>>) {
         let before = self.parts.len();
         self.parts.retain(|PartOf(policy, _)| policy.key != *key);
-        let mut changed = self.parts.len() != before;
+        self.stale |= self.parts.len() != before;
         for part in after.into_iter().flat_map(|policy| selecting(snapshot, policy, &self.pod)) {
             let place = self.parts.partition_point(|other| other.order() < part.order());
             self.parts.insert(place, part);
-            changed = true;
+            self.stale = true;
         }
-        changed
     }
 }
 
@@ -231,6 +241,14 @@ impl PartOf {
         let PartOf(policy, part) = self;
         (policy.tier, policy.priority, &policy.key, *part)
     }
+}
+
+/// Distinct values, ascending.
+pub(super) fn sorted<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut values: Vec<T> = values.collect();
+    values.sort_unstable();
+    values.dedup();
+    values
 }
 
 fn is_local(pod: &Pod, node: &str) -> bool {

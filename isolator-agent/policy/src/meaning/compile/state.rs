@@ -4,14 +4,16 @@
 //! nothing. Not here: what the parts mean.
 
 use super::blocks::Blocks;
+use super::columns::Reach;
 use super::groups::{Ground, Groups};
 use super::identity::{Identities, tenant_number};
 use super::peers::Matchers;
 use super::problems;
-use super::rows::{Reach, Rows};
-use super::select::Selection;
+use super::rows::Rows;
+use super::select::{Selection, sorted};
 use crate::cluster::snapshot::Snapshot;
 use crate::datapath::compiled::{Behind, Compiled, EndpointSpec, GroupIndex};
+use crate::model::PodKey;
 use isolator_common::addr::{Addr, Prefix};
 use isolator_common::policy::Direction;
 use std::collections::BTreeSet;
@@ -33,13 +35,15 @@ pub(super) struct State {
     /// The reasons of the compiled form, as numbers among all that there ever were.
     reasons: Vec<u32>,
     /// The matchers that rules in use speak of, and their prefixes.
-    active: BTreeSet<u32>,
-    prefixes: BTreeSet<Prefix>,
+    active: Vec<u32>,
+    prefixes: Vec<Prefix>,
 }
 
 /// What the compiled form must be brought up to date in.
 struct Dirty {
     addresses: BTreeSet<Addr>,
+    /// Pods that changed.
+    pods: BTreeSet<PodKey>,
     /// Endpoints, their programs, or the active rules.
     selected: bool,
     /// Numbers of identities that pods which did not change had, and have no more.
@@ -63,8 +67,8 @@ impl State {
             identities: Identities::new(snapshot),
             rows: Rows::default(),
             reasons: Vec::new(),
-            active: BTreeSet::new(),
-            prefixes: BTreeSet::new(),
+            active: Vec::new(),
+            prefixes: Vec::new(),
             matchers,
             selection,
             blocks,
@@ -81,7 +85,13 @@ impl State {
                 (*addr, Behind { identity, group: GroupIndex(rows.merged(*group)) })
             })
             .collect();
-        let dirty = Dirty { addresses: BTreeSet::new(), selected: true, identities: BTreeSet::new(), reach };
+        let dirty = Dirty {
+            addresses: BTreeSet::new(),
+            pods: BTreeSet::new(),
+            selected: true,
+            identities: BTreeSet::new(),
+            reach,
+        };
         state.write(node, &dirty, &mut compiled);
         (state, compiled)
     }
@@ -119,8 +129,9 @@ impl State {
         for (_, before, after) in &changes.pods {
             self.identities.replace(*before, *after, &mut identities);
         }
+        let pods = changes.pods.iter().map(|(key, ..)| (*key).clone()).collect();
         let reach = self.finish(selected || !prefixes.is_empty());
-        self.write(node, &Dirty { addresses, selected, identities, reach }, compiled);
+        self.write(node, &Dirty { addresses, pods, selected, identities, reach }, compiled);
         Some(())
     }
 
@@ -141,19 +152,19 @@ impl State {
             *active = selection.speaking_of(&live);
             let of_rules = active.iter().flat_map(|matcher| blocks.of(*matcher)).copied();
             let ranges = self.snapshot.service_ranges().iter().copied();
-            let now = of_rules.chain([Prefix::ALL_V4, Prefix::ALL_V6]).chain(ranges).collect();
+            let now = sorted(of_rules.chain([Prefix::ALL_V4, Prefix::ALL_V6]).chain(ranges));
             if *prefixes != now {
                 *prefixes = now;
                 identities.prefixes(prefixes.iter().copied());
             }
         }
-        rows.update(selection, groups, matchers, live)
+        rows.update(selection, groups, matchers, &live)
     }
 
     /// Writes down what changed.
     fn write(&mut self, node: &str, dirty: &Dirty, compiled: &mut Compiled) {
-        let State { snapshot, selection, groups, identities, rows, .. } = &*self;
-        let Dirty { addresses, selected, identities: moved, reach } = dirty;
+        let State { snapshot, groups, identities, rows, .. } = &*self;
+        let Dirty { addresses, pods: _, selected, identities: moved, reach } = dirty;
         let merged = |group: u32| GroupIndex(rows.merged(group));
         let identity = |addr: &Addr| identities.of_address(snapshot, addr, node);
         for addr in addresses {
@@ -166,11 +177,12 @@ impl State {
             }
         }
         if let Reach::Moved(elsewhere) = reach {
-            for (addr, group) in groups.addresses.iter().filter(|(_, group)| elsewhere[**group as usize]) {
+            let there = groups.addresses.iter().filter(|(_, group)| elsewhere[**group as usize]);
+            there.for_each(|(addr, group)| {
                 let known = compiled.addresses.get(addr).map(|behind| behind.identity);
                 let identity = known.unwrap_or_else(|| identity(addr));
                 compiled.addresses.set(*addr, Some(Behind { identity, group: merged(*group) }));
-            }
+            });
         }
         if !moved.is_empty() {
             let renamed = compiled.addresses.iter().filter(|(_, behind)| moved.contains(&behind.identity));
@@ -182,30 +194,7 @@ impl State {
         let of_ours = compiled.endpoints.values().any(|endpoint| moved.contains(&endpoint.identity));
         if *selected || of_ours || *reach != Reach::Nothing {
             self.write_prefixes(compiled);
-            let mut writer = rows.writer();
-            let mut endpoints = std::collections::BTreeMap::new();
-            for (key, local) in &selection.local {
-                let free = local.programs.into_iter().all(|program| selection.admits_freely(program));
-                let spec = EndpointSpec {
-                    identity: identities.of_pod(&local.pod),
-                    tenant: snapshot.tenant_of(&key.namespace).map_or(0, tenant_number),
-                    addrs: local.pod.addrs(),
-                    rows: writer.pair(local.programs),
-                    connection_first: [!free; 2],
-                };
-                endpoints.insert(key.clone(), spec);
-            }
-            let startup = writer.pair(selection.startup);
-            let (written, reasons) = writer.finished();
-            if compiled.rows != written {
-                compiled.rows = written;
-            }
-            compiled.endpoints = endpoints;
-            compiled.startup = Direction::BOTH.map(|direction| Some(startup[direction.index()]));
-            if self.reasons != reasons {
-                compiled.reasons = reasons.iter().map(|number| rows.reason(*number).clone()).collect();
-                self.reasons = reasons;
-            }
+            self.write_endpoints(dirty, compiled);
         }
         let State { snapshot, identities, rows, prefixes, .. } = &*self;
         compiled.groups = rows.groups();
@@ -214,10 +203,45 @@ impl State {
         debug_assert_eq!(compiled.prefixes.len(), prefixes.len());
     }
 
+    /// Endpoints, and the rows that they have.
+    fn write_endpoints(&mut self, dirty: &Dirty, compiled: &mut Compiled) {
+        let State { snapshot, selection, identities, rows, .. } = &*self;
+        let mut writer = rows.writer();
+        compiled.endpoints.retain(|key, _| selection.local.contains_key(key));
+        for (key, local) in &selection.local {
+            let free = local.programs.into_iter().all(|program| selection.admits_freely(program));
+            let there = compiled.endpoints.get_mut(key);
+            let known = there.as_ref().map(|there| there.identity);
+            let known =
+                known.filter(|number| !dirty.pods.contains(key) && !dirty.identities.contains(number));
+            let spec = EndpointSpec {
+                identity: known.unwrap_or_else(|| identities.of_pod(&local.pod)),
+                tenant: snapshot.tenant_of(&key.namespace).map_or(0, tenant_number),
+                addrs: local.pod.addrs(),
+                rows: writer.pair(local.programs),
+                connection_first: [!free; 2],
+            };
+            match there {
+                Some(there) => *there = spec,
+                None => drop(compiled.endpoints.insert(key.clone(), spec)),
+            }
+        }
+        let startup = writer.pair(selection.startup);
+        let (written, reasons) = writer.finished();
+        if compiled.rows != written {
+            compiled.rows = written;
+        }
+        compiled.startup = Direction::BOTH.map(|direction| Some(startup[direction.index()]));
+        if self.reasons != reasons {
+            compiled.reasons = reasons.iter().map(|number| rows.reason(*number).clone()).collect();
+            self.reasons = reasons;
+        }
+    }
+
     fn write_prefixes(&self, compiled: &mut Compiled) {
         let State { groups, identities, rows, prefixes, .. } = self;
-        let gone: Vec<Prefix> =
-            compiled.prefixes.keys().filter(|prefix| !prefixes.contains(prefix)).copied().collect();
+        let is_gone = |prefix: &&Prefix| prefixes.binary_search(prefix).is_err();
+        let gone: Vec<Prefix> = compiled.prefixes.keys().filter(is_gone).copied().collect();
         for prefix in gone {
             compiled.prefixes.remove(&prefix);
         }
