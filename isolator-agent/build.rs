@@ -28,6 +28,9 @@ fn main() -> anyhow::Result<()> {
         env::set_var("PATH", path);
         // Allows `-Z build-std` on a stable compiler, for the eBPF crate alone.
         env::set_var("RUSTC_BOOTSTRAP", "1");
+        // No path of this machine in what is loaded, and the same bytes wherever it is built (rust-lang/rfcs#3127).
+        env::set_var("CARGO_UNSTABLE_TRIM_PATHS", "true");
+        env::set_var("CARGO_PROFILE_RELEASE_TRIM_PATHS", "all");
         // One for all profiles and for clippy: else each compiles `core` again, about a minute.
         env::set_var("CARGO_BUILD_BUILD_DIR", target.join("ebpf"));
     }

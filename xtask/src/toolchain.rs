@@ -84,6 +84,11 @@ impl Toolchain {
         Ok(found)
     }
 
+    /// Where it is installed.
+    pub(crate) fn sysroot(&self) -> &Path {
+        &self.sysroot
+    }
+
     /// A program of this toolchain, such as `cargo`.
     pub(crate) fn tool(&self, program: &str) -> Command {
         let mut command = command(program);

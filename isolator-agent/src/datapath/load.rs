@@ -456,6 +456,14 @@ mod tests {
     use aya::maps;
 
     #[test]
+    fn the_programs_name_no_folder_of_the_machine_that_built_them() {
+        let built_in = env!("CARGO_MANIFEST_DIR").trim_end_matches("agent");
+        let named = |path: &str| OBJECT.windows(path.len()).any(|bytes| bytes == path.as_bytes());
+        assert!(!named(built_in), "{built_in}");
+        assert!(named("isolator-ebpf/src/"), "lines of the source, for whoever reads what the verifier says");
+    }
+
+    #[test]
     fn a_bpf_file_system_or_memory_without_room_is_said_in_one_line_with_the_cure() {
         let no_room = |code| io::Error::from_raw_os_error(code);
         let pin = LoadError::PinDir { path: "/sys/fs/bpf/isolator".into(), error: no_room(libc::ENOSPC) };
