@@ -21,7 +21,7 @@ const ROUNDS: u32 = 9;
 const SHARE: f64 = 0.01;
 
 #[test]
-fn a_changed_pod_or_policy_compiles_in_a_hundredth_of_everything() {
+fn a_changed_pod_policy_or_backend_compiles_in_a_hundredth_of_everything() {
     let (mut index, mut compiler) = (Index::new(Options::default()), Compiler::new(NODE));
     let mut compile = |change: Change| {
         index.apply(change);
@@ -32,7 +32,7 @@ fn a_changed_pod_or_policy_compiles_in_a_hundredth_of_everything() {
         (took.tv_sec as f64 + took.tv_nsec as f64 / 1e9, compiled.rows.clone())
     };
     let (everything, mut rows) = compile(Change::Reset(CLUSTER.objects()));
-    for kind in [Kind::Relabelled, Kind::New, Kind::Policy, Kind::Elsewhere] {
+    for kind in [Kind::Relabelled, Kind::New, Kind::Policy, Kind::Elsewhere, Kind::Backend] {
         let mut took: Vec<f64> = Vec::new();
         for round in 0..ROUNDS {
             let (seconds, now) = compile(CLUSTER.change(kind, round));

@@ -5,9 +5,10 @@ use isolator_common::conntrack::protocol::{TCP, UDP};
 use isolator_common::policy::Direction;
 use isolator_policy::cluster::change::{Change, Object, ObjectKey};
 use isolator_policy::model::{
-    Action, ContainerPort, IdentityRequirement, IdentitySelector, LabelSource, Labels, Namespace,
-    NamespaceMatch, Node, Operator, Part, Peer, Peers, Pod, PodKey, Policy, PolicyKey, PolicyKind, PortMatch,
-    Ports, Requirement, Rule, RuleField, RuleList, Rules, Selector, Subject, Tier,
+    Action, Backend, ContainerPort, EndpointSlice, IdentityRequirement, IdentitySelector, LabelSource,
+    Labels, Namespace, NamespaceMatch, Node, Operator, Part, Peer, Peers, Pod, PodKey, Policy, PolicyKey,
+    PolicyKind, PortMatch, Ports, Requirement, Rule, RuleField, RuleList, Rules, Selector, Service,
+    ServiceKey, ServicePort, Subject, TargetPort, Tier,
 };
 
 /// The node that is compiled. It has the first 100 pods.
@@ -77,14 +78,23 @@ pub(crate) enum Kind {
     Policy,
     /// A policy that selects no pod of this node has.
     Elsewhere,
+    /// A service that selects pods has another backend.
+    Backend,
     /// A namespace has another label.
     Namespace,
 }
 
 impl Kind {
     /// All of them, in the order of measuring: what is deleted was new just before.
-    pub(crate) const ALL: [Kind; 6] =
-        [Kind::Relabelled, Kind::New, Kind::Deleted, Kind::Policy, Kind::Elsewhere, Kind::Namespace];
+    pub(crate) const ALL: [Kind; 7] = [
+        Kind::Relabelled,
+        Kind::New,
+        Kind::Deleted,
+        Kind::Policy,
+        Kind::Elsewhere,
+        Kind::Backend,
+        Kind::Namespace,
+    ];
 
     /// As printed.
     pub(crate) fn name(self) -> &'static str {
@@ -94,6 +104,7 @@ impl Kind {
             Kind::Deleted => "pod deleted",
             Kind::Policy => "policy of this node",
             Kind::Elsewhere => "policy of other nodes",
+            Kind::Backend => "backend of a service",
             Kind::Namespace => "namespace relabelled",
         }
     }
@@ -106,7 +117,8 @@ impl Cluster {
         let nodes = (0..self.pods.div_ceil(PODS_PER_NODE)).map(node);
         let pods = (0..self.pods).map(|number| pod(number, number));
         let policies = (0..self.policies).map(|number| self.policy(number, 0));
-        namespaces.chain(nodes).chain(pods).chain(policies).collect()
+        let services = (0..NAMESPACES).flat_map(|number| [service(number), slice(number, 0)]);
+        namespaces.chain(nodes).chain(pods).chain(policies).chain(services).collect()
     }
 
     /// The names of the node's own pods.
@@ -124,6 +136,7 @@ impl Cluster {
             Kind::Policy => Change::Apply(self.policy(0, 1 + round)),
             // Its namespace has no pod on this node, unless there are very few policies.
             Kind::Elsewhere => Change::Apply(self.policy(self.policies.min(NAMESPACES) - 1, 1 + round)),
+            Kind::Backend => Change::Apply(slice(NAMESPACES - 1, 1 + round)),
             Kind::Namespace => Change::Apply(namespace(NAMESPACES - 1, &[("round", &round.to_string())])),
         }
     }
@@ -274,6 +287,40 @@ fn node(number: u32) -> Object {
         labels: Labels::new(),
         addresses: vec![Addr::v4([172, 16, (number / 250) as u8, (number % 250 + 1) as u8])],
         pod_cidrs: Vec::new(),
+    })
+}
+
+fn service_key(number: u32) -> ServiceKey {
+    ServiceKey { namespace: namespace_name(number), name: "web".to_owned() }
+}
+
+fn service(number: u32) -> Object {
+    Object::Service(Service {
+        key: service_key(number),
+        labels: Labels::new(),
+        selector: labels(&[("app", &app(number))]),
+        addresses: vec![Addr::v4([172, 31, (number >> 8) as u8, number as u8])],
+        ports: vec![ServicePort {
+            name: String::new(),
+            protocol: TCP,
+            port: 80,
+            target: TargetPort::Named("http".to_owned()),
+            node_port: None,
+        }],
+    })
+}
+
+/// The only slice of a service.
+fn slice(number: u32, backend: u32) -> Object {
+    let ServiceKey { namespace, name: service } = service_key(number);
+    let address = Addr::v4([10, (backend >> 16) as u8, (backend >> 8) as u8, backend as u8]);
+    let backends = vec![Backend { addresses: vec![address], ready: true, pod: None }];
+    Object::EndpointSlice(EndpointSlice {
+        namespace,
+        name: service.clone(),
+        service,
+        backends,
+        ports: Vec::new(),
     })
 }
 

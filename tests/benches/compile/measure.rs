@@ -109,7 +109,7 @@ pub(crate) fn measure(cluster: Cluster, rounds: u32, budget: f64) -> Result<Meas
     let mut changes: Vec<(String, Vec<Steps>)> =
         Kind::ALL.iter().map(|kind| (kind.name().to_owned(), Vec::new())).collect();
     // What is new in a round is deleted in the same round.
-    for kinds in [0..1, 1..3, 3..4, 4..5, 5..6] {
+    for kinds in [0..1, 1..3, 3..4, 4..5, 5..6, 6..7] {
         let mut spent = 0.0;
         for round in 0..rounds {
             for number in kinds.clone() {

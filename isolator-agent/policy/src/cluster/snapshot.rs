@@ -178,8 +178,10 @@ impl Snapshot {
     #[must_use]
     pub fn api_servers(&self) -> &BTreeSet<Addr> {
         self.api_servers.get_or_init(|| {
-            let slices = self.slices.values();
-            let of_api = slices.filter(|slice| slice.namespace == "default" && slice.service == "kubernetes");
+            let first = |namespace: &str| ServiceKey { namespace: namespace.to_owned(), name: String::new() };
+            // No namespace is named between the two.
+            let slices = self.slices.range(first("default")..first("default\0")).map(|(_, slice)| slice);
+            let of_api = slices.filter(|slice| is_of_api_servers(slice));
             let ready = of_api.flat_map(|slice| &slice.backends).filter(|backend| backend.ready);
             ready.flat_map(|backend| backend.addresses.iter().copied()).collect()
         })
@@ -285,8 +287,8 @@ impl Snapshot {
         self.owners().node_addresses(node).iter().any(|addr| self.api_servers().contains(addr))
     }
 
-    /// What has changed since an earlier snapshot of the same index. `None`: more than pods and policies, or the
-    /// addresses of nodes with them. Looks only at what the two do not share.
+    /// What has changed since an earlier snapshot of the same index. `None`: more than pods and policies that policy
+    /// looks at, or the addresses of nodes with them. Looks only at what the two do not share.
     #[must_use]
     pub fn since<'a>(&'a self, before: &'a Snapshot) -> Option<Changes<'a>> {
         let Snapshot { options, namespaces, nodes, services, slices, cidr_groups, service_ranges, .. } = self;
@@ -294,7 +296,7 @@ impl Snapshot {
             && namespaces.is_same(&before.namespaces)
             && nodes.is_same(&before.nodes)
             && services.is_same(&before.services)
-            && slices.is_same(&before.slices)
+            && slices.pairs(&before.slices).all(|(_, now, then)| now == then || !self.matters(now, then))
             && cidr_groups.is_same(&before.cidr_groups)
             && service_ranges.is_same(&before.service_ranges);
         if !same {
@@ -315,6 +317,16 @@ impl Snapshot {
         })
     }
 
+    /// Whether policy asks for the backends in a slice as it is or was: those of API servers, and of services that select
+    /// no pods. Those of other services are found by their selectors, and come and go with pods all the time.
+    fn matters(&self, now: Option<&Arc<EndpointSlice>>, then: Option<&Arc<EndpointSlice>>) -> bool {
+        now.into_iter().chain(then).any(|slice| {
+            let key = ServiceKey { namespace: slice.namespace.clone(), name: slice.service.clone() };
+            let service = self.services.get(&key);
+            is_of_api_servers(slice) || service.is_some_and(|service| service.selector.is_empty())
+        })
+    }
+
     /// What looks wrong in the cluster's own objects. Sorted; equal snapshots give equal problems.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
@@ -324,4 +336,8 @@ impl Snapshot {
     pub(super) fn owners(&self) -> &Owners {
         self.owners.get_or_init(|| Owners::new(&self.pods, &self.nodes))
     }
+}
+
+fn is_of_api_servers(slice: &EndpointSlice) -> bool {
+    slice.namespace == "default" && slice.service == "kubernetes"
 }
