@@ -2,7 +2,6 @@
 //! (`docs/adr/0008-incremental-compile.md`), on the cluster that the promise speaks of. Both are processor time of
 //! one thread, one after the other in one process. Not here: that the outcome is the same (`compiling_on_gives_what_compiling_from_nothing_gives`);
 //! milliseconds (`cargo xtask bench compile`).
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 #[path = "../benches/compile/cluster.rs"]
 #[expect(dead_code, reason = "the benchmark names what it prints")]
