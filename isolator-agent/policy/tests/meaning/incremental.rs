@@ -9,7 +9,7 @@ use isolator_policy::cluster::problems::Problems;
 use isolator_policy::datapath::compiled::{Behind, CellSpec, Compiled, Effect, EndpointSpec, RowIndex};
 use isolator_policy::meaning::compile::{Compiler, compile};
 use isolator_policy::meaning::why::By;
-use isolator_policy::model::{PodKey, Problem};
+use isolator_policy::model::{Peers, PodKey, Ports, Problem};
 use isolator_policy::shared::SharedMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -133,6 +133,34 @@ proptest! {
                 prop_assert_eq!(problems.of(&snapshot), snapshot.problems());
             }
         }
+    }
+}
+
+/// Who a new selector may match is known by the values that pods had when they were asked: which says nothing of a label
+/// that nobody read then. Few random clusters come to the second value of such a label.
+#[test]
+fn a_label_that_is_read_later_is_looked_for_in_every_pod() {
+    let peers = ["tier=web", "tier=db", "zone=one", "tier=web", "zone=two"];
+    let pods = peers.iter().zip(1u8..).map(|(labels, number)| {
+        Object::Pod(mk::pod(&format!("a/p{number}"), "n2", &[&format!("10.0.0.{number}")], labels))
+    });
+    let ours = Object::Pod(mk::pod("a/ours", "n1", &["10.0.1.1"], "app=ours"));
+    let nodes = [mk::node("n1", &["172.16.0.1"]), mk::node("n2", &["172.16.0.2"])].map(Object::Node);
+    let ground = nodes.into_iter().chain([Object::Namespace(mk::namespace("a", "")), ours]);
+    let mut index = Index::new(Options::default());
+    index.apply(Change::Reset(ground.chain(pods).collect()));
+    let mut compiler = Compiler::new("n1");
+    compiler.compile(&index.snapshot());
+    for from in peers {
+        let rule = mk::allow(Peers::OneOf(vec![mk::pods_in("a", from)]), Ports::Any);
+        let policy =
+            mk::with_ingress(mk::policy(&format!("a/from-{from}"), "app=ours"), mk::isolating(vec![rule]));
+        index.apply(Change::Apply(Object::Policy(mk::numbered(policy))));
+        assert_eq!(
+            said(&compiler.compile(&index.snapshot())),
+            said(&compile(&index.snapshot(), "n1")),
+            "{from}"
+        );
     }
 }
 
