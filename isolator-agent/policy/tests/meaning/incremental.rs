@@ -9,7 +9,10 @@ use isolator_policy::cluster::problems::Problems;
 use isolator_policy::datapath::compiled::{Behind, CellSpec, Compiled, Effect, EndpointSpec, RowIndex};
 use isolator_policy::meaning::compile::{Compiler, compile};
 use isolator_policy::meaning::why::By;
-use isolator_policy::model::{Peers, PodKey, Ports, Problem};
+use isolator_policy::model::{
+    Backend, EndpointSlice, Entity, Labels, ObjectMatch, Peer, Peers, PodKey, Ports, Problem, Service,
+    ServiceKey,
+};
 use isolator_policy::shared::SharedMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -162,6 +165,64 @@ fn a_label_that_is_read_later_is_looked_for_in_every_pod() {
             "{from}"
         );
     }
+}
+
+/// Policy asks for the backends of API servers, and of services that select no pods; those of others come and go with
+/// their pods. Few random changes are about the former.
+#[test]
+fn backends_that_policy_asks_for_are_looked_at_again() {
+    let service = |name: &str, selector: &str| {
+        let (key, labels, selector) = (service_key("a", name), Labels::new(), mk::labels(selector));
+        Object::Service(Service { key, labels, selector, addresses: Vec::new(), ports: Vec::new() })
+    };
+    let slice = |namespace: &str, service: &str, backend: &str| {
+        let backends = vec![Backend { addresses: vec![mk::addr(backend)], ready: true, pod: None }];
+        let (namespace, name) = (namespace.to_owned(), format!("{service}-1"));
+        let service = service.to_owned();
+        Change::Apply(Object::EndpointSlice(EndpointSlice {
+            namespace,
+            name,
+            service,
+            backends,
+            ports: Vec::new(),
+        }))
+    };
+    let elsewhere = Peer::Services { namespace: None, services: ObjectMatch::Named("elsewhere".to_owned()) };
+    let peers = Peers::OneOf(vec![elsewhere, Peer::Entity(Entity::KubeApiserver)]);
+    let policy = mk::with_egress(mk::policy("a/p", ""), mk::isolating(vec![mk::allow(peers, Ports::Any)]));
+    let mut index = Index::new(Options::default());
+    index.apply(Change::Reset(vec![
+        Object::Node(mk::node("n1", &["172.16.0.1"])),
+        Object::Namespace(mk::namespace("a", "")),
+        Object::Pod(mk::pod("a/ours", "n1", &["10.0.1.1"], "")),
+        Object::Policy(mk::numbered(policy)),
+        service("elsewhere", ""),
+        service("web", "app=web"),
+    ]));
+    let mut compiler = Compiler::new("n1");
+    let mut before = said(&compiler.compile(&index.snapshot()));
+    for (change, matters) in [
+        (slice("a", "elsewhere", "192.0.2.1"), true),
+        (slice("a", "elsewhere", "192.0.2.2"), true),
+        (slice("default", "kubernetes", "198.51.100.1"), true),
+        (slice("default", "kubernetes", "198.51.100.2"), true),
+        (slice("a", "web", "203.0.113.1"), false),
+        (slice("a", "nobodys", "203.0.113.2"), false),
+        (slice("a", "kubernetes", "203.0.113.3"), false),
+        (Change::Delete(ObjectKey::EndpointSlice(service_key("a", "elsewhere-1"))), true),
+        (Change::Delete(ObjectKey::EndpointSlice(service_key("default", "kubernetes-1"))), true),
+    ] {
+        let text = format!("{change:?}");
+        index.apply(change);
+        let now = said(&compiler.compile(&index.snapshot()));
+        assert_eq!(now, said(&compile(&index.snapshot(), "n1")), "{text}");
+        assert_eq!(now != before, matters, "{text}");
+        before = now;
+    }
+}
+
+fn service_key(namespace: &str, name: &str) -> ServiceKey {
+    ServiceKey { namespace: namespace.to_owned(), name: name.to_owned() }
 }
 
 /// Numbers of identities are hashes; where two meet, one stands aside, and may move when the other comes or goes. That
