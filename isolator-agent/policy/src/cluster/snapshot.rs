@@ -55,7 +55,7 @@ pub enum Owner<'a> {
 /// One object before and after; `None` where it was not or is no more.
 pub type Changed<'a, K, V> = (&'a K, Option<&'a Arc<V>>, Option<&'a Arc<V>>);
 
-/// What differs between two snapshots in which only pods and policies do.
+/// What differs between two snapshots in which nothing that policy asks for does but pods and policies.
 #[derive(Debug)]
 pub struct Changes<'a> {
     /// Pods that are not the same.
@@ -287,8 +287,8 @@ impl Snapshot {
         self.owners().node_addresses(node).iter().any(|addr| self.api_servers().contains(addr))
     }
 
-    /// What has changed since an earlier snapshot of the same index. `None`: more than pods and policies that policy
-    /// looks at, or the addresses of nodes with them. Looks only at what the two do not share.
+    /// What has changed since an earlier snapshot of the same index. `None`: more than pods, policies, and
+    /// backends that no policy asks for; or the addresses of nodes with them. Looks only at what the two do not share.
     #[must_use]
     pub fn since<'a>(&'a self, before: &'a Snapshot) -> Option<Changes<'a>> {
         let Snapshot { options, namespaces, nodes, services, slices, cidr_groups, service_ranges, .. } = self;

@@ -297,10 +297,7 @@ impl<'a> Policies<'a> {
         let mut by_namespace: HashMap<&str, Vec<_>> = HashMap::new();
         let mut wide = Vec::new();
         for policy in snapshot.policies().values() {
-            let mut namespaces: Vec<_> =
-                policy.parts.iter().map(|part| namespace_of(&part.subject)).collect();
-            namespaces.sort_unstable();
-            namespaces.dedup();
+            let namespaces = sorted(policy.parts.iter().map(|part| namespace_of(&part.subject)));
             match namespaces.as_slice() {
                 [Some(name)] => by_namespace.entry(name).or_default().push(policy),
                 [] => {}
